@@ -1,0 +1,64 @@
+"""What is in force now? The plan, keys and consents of the store, compiled, reloaded when they change."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from upshift.traffic.snapshot import InForce
+
+log = structlog.get_logger()
+
+
+class Source(Protocol):
+    """Where the regime comes from. Both are called off the event loop."""
+
+    def version(self) -> int:
+        """A number that changes whenever plan, keys, consents or the inbox do; cheap."""
+
+    def load(self) -> InForce:
+        """Compile what is in force."""
+
+
+class Regime:
+    """Holds one immutable InForce and swaps it whole. A load that fails leaves the old one in force."""
+
+    def __init__(self, source: Source, first: InForce, version: int) -> None:
+        self.in_force = first
+        self._source = source
+        self._version = version
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` on the event loop after each swap."""
+        self._listeners.append(listener)
+
+    async def refresh(self) -> bool:
+        """Load anew if something changed; returns whether it did. A plan that does not load changes nothing."""
+        version = self._source.version()
+        if version == self._version:
+            return False
+        try:
+            loaded = await asyncio.to_thread(self._source.load)
+        except (ValueError, OSError) as error:
+            log.error("regime.not_loaded", problem=str(error), in_force=self.in_force.snapshot.hash)
+            self._version = version
+            return False
+        before = self.in_force.snapshot.hash
+        self.in_force = loaded
+        self._version = version
+        for listener in self._listeners:
+            listener()
+        if loaded.snapshot.hash != before:
+            log.info("plan.applied", before=before, now=loaded.snapshot.hash)
+        return True
+
+    async def watch(self, every_seconds: float) -> None:
+        """Refresh for ever; run as a task."""
+        while True:
+            await asyncio.sleep(every_seconds)
+            try:
+                await self.refresh()
+            except OSError as error:
+                log.warning("regime.unreadable", problem=str(error))

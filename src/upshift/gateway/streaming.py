@@ -1,0 +1,173 @@
+"""How is a streamed answer passed on, metered as it goes, and ended when its budget ends?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from upshift.gateway import answer
+from upshift.gateway.story import Story
+from upshift.http.client import Response, Trouble
+from upshift.model.budget import Amount
+from upshift.model.metered import Outcome
+from upshift.store.ledger import Read
+from upshift.traffic import disclose, gate, meter, price
+from upshift.traffic.meter import Tally
+from upshift.traffic.snapshot import OnDisconnect
+
+if TYPE_CHECKING:
+    from upshift.gateway.flow import Flow
+
+log = structlog.get_logger()
+
+_AHEAD = 32
+"""Tokens before the end of a hold at which it is extended."""
+
+
+class Streaming:
+    """One streamed answer in flight."""
+
+    def __init__(self, flow: Flow, story: Story, response: Response) -> None:
+        assert story.ask and story.way and story.fit and story.ticket and story.outlook
+        self.flow = flow
+        self.story = story
+        self.response = response
+        self.exchange = story.exchange
+        self.meter = story.wire.stream(keep_usage=story.ask.wants_usage)
+        self.ticket = story.ticket
+        self.outlook = story.outlook
+        self.model = story.way.model
+        self.held_output = story.fit.output
+        self.holds_all = story.fit.output >= story.fit.room or story.fit.output >= self._most()
+
+    def _most(self) -> int:
+        assert self.story.ask
+        asked = self.story.ask.max_output
+        return (self.model.max_output if asked is None else asked) * self.story.ask.choices
+
+    async def run(self) -> None:
+        """Pass the stream on until it ends, is cut, breaks, or its client leaves; then close the books."""
+        flow, story, exchange, response = self.flow, self.story, self.exchange, self.response
+        await flow.ledger.durable(self.ticket.mark)
+        drain = self.model.provider.on_disconnect is OnDisconnect.DRAIN
+        exchange.start(response.status, answer.passed_on(response) + flow.headers(story))
+        if not drain:
+            exchange.on_gone(response.close)
+        while True:
+            waiting_since = flow.clock.tick()
+            piece = await response.chunk()
+            story.waited_ns += flow.clock.tick() - waiting_since
+            if exchange.gone and not drain:
+                response.close()
+                await self.left()
+                return
+            if isinstance(piece, Trouble):
+                await self.broken(piece.kind, f"{piece.kind}: {piece.detail}")
+                return
+            if piece is None:
+                await self.ended(self.meter.finish())
+                return
+            out = self.meter.feed(piece)
+            if self.meter.complete:
+                await self.ended(out)
+                response.close()
+                return
+            if self.meter.error and not out:
+                await self.broken("garbage", self.meter.error)
+                response.close()
+                return
+            if out:
+                exchange.write(out)
+            if not self.extend():
+                response.close()
+                await self.cut()
+                return
+            if not exchange.gone:
+                writing_since = flow.clock.tick()
+                await exchange.drain()
+                story.waited_ns += flow.clock.tick() - writing_since
+
+    def seen(self) -> int:
+        """Output tokens so far, judged by the text that went by; never fewer than there were."""
+        return int(self.meter.output_bytes / self.outlook.bytes_per_token + 0.999)
+
+    def extend(self) -> bool:
+        """Grow the hold where the answer nears its end; False when it may not grow and the answer has used it up."""
+        if self.holds_all and self.held_output >= self._most():
+            return True
+        seen = self.seen()
+        if seen + _AHEAD <= self.held_output:
+            return True
+        want = max(seen + _AHEAD - self.held_output, min(self.held_output // 2, 4096), 64)
+        self.held_output += self.grant(want)
+        return seen <= self.held_output
+
+    def grant(self, want: int) -> int:
+        """Ask the ledger for more output; returns the tokens granted."""
+        story, model = self.story, self.model
+        assert story.work
+        rate = price.rates_at(model.card, story.input_tokens).output if model.card is not None else 0
+        grace = story.work.workload.gate.grace_tokens
+        granted = 0
+
+        def rule(read: Read) -> Amount:
+            nonlocal granted
+            granted = gate.grow(story.claims, rate, read, want, grace)
+            return gate.amount(0, granted, 0, rate)
+
+        self.flow.ledger.extend(self.ticket, rule, self.flow.clock.now())
+        return granted
+
+    async def ended(self, last: bytes) -> None:
+        """The provider ended the stream: settle, then let the last bytes go."""
+        found = self.meter
+        complete = found.complete or not found.error
+        if found.usage is not None and complete:
+            assert self.story.ask
+            tally = meter.exact(self.model, found.usage)
+            self.outlook.observe(
+                found.usage, self.story.ask.text_bytes, self.story.ask.images, found.output_bytes
+            )
+            reason = self.plain_reason()
+        else:
+            tally = self.at_least() if found.output_bytes else meter.unknown(self.story.held())
+            reason = "usage-not-reported"
+        outcome = Outcome.CLIENT_LEFT if self.exchange.gone else Outcome.SERVED
+        await self.flow.settle(self.story, outcome, 200, reason, tally)
+        if last:
+            self.exchange.write(last)
+        self.exchange.end()
+
+    async def cut(self) -> None:
+        """The ceiling is reached in mid-answer: end it with the dialect's own length stop, and say why."""
+        note = {
+            "reason": disclose.CUT_BECAUSE,
+            "request": self.story.request,
+            "budget": self.story.claims[0].key.path(),
+        }
+        tally = self.at_least()
+        await self.flow.settle(self.story, Outcome.CUT, 200, disclose.CUT_BECAUSE, tally)
+        self.exchange.write(self.meter.length_stop(note, tally.usage))
+        self.exchange.end()
+
+    async def left(self) -> None:
+        """The client has gone: what was produced is settled as the least it can have been."""
+        await self.flow.settle(self.story, Outcome.CLIENT_LEFT, 200, "client-left", self.at_least())
+
+    async def broken(self, kind: str, detail: str) -> None:
+        """The provider broke off: an error event in the dialect, then an end that cannot be taken for a whole answer."""
+        provider = self.model.provider.id
+        await self.flow.settle(self.story, Outcome.UPSTREAM_ERROR, 200, f"provider-{kind}", self.at_least())
+        log.warning("stream.broken", request=self.story.request, provider=provider, problem=detail)
+        self.exchange.write(self.meter.failure(f"provider {provider} broke off the answer ({detail})", "provider_failed"))
+        self.exchange.end()
+
+    def at_least(self) -> Tally:
+        """Books of an answer that was not finished."""
+        reported = self.meter.usage or self.meter.partial
+        return meter.at_least(self.model, meter.seen(reported, self.story.input_tokens, self.seen()))
+
+    def plain_reason(self) -> str:
+        assert self.story.way
+        return disclose.reason_for(self.story.way.bucket)

@@ -1,0 +1,38 @@
+"""Who may call: a key's scope, never the secret itself."""
+
+from enum import StrEnum
+
+import msgspec
+
+from upshift.model.ids import KeyId
+from upshift.model.span import Instant
+
+
+class Role(StrEnum):
+    """What a key may do. Only callers may spend; an admin of a tenant decides for that tenant alone."""
+
+    CALLER = "caller"
+    TENANT_ADMIN = "tenant-admin"
+    ADMIN = "admin"
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as stored. `digest` is the SHA-256 of the secret in hex; `hint` its first characters for display.
+
+    `user` empty: the caller names the user per call (an application's key). `workloads` empty: every workload
+    that the plan opens to the tenant.
+    """
+
+    id: KeyId
+    digest: str
+    hint: str
+    role: Role
+    name: str
+    tenant: str = ""
+    user: str = ""
+    workloads: tuple[str, ...] = ()
+    created: Instant
+    expires: Instant | None = None
+    revoked: Instant | None = None
+    replaces: str = ""
+    by: str = ""

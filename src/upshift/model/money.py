@@ -1,0 +1,44 @@
+"""How money is counted (integers of nano-dollars) and how people write and read it."""
+
+import re
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import TypeAlias
+
+Nano: TypeAlias = int
+"""An amount in nano-dollars: 1 US$ = 1_000_000_000."""
+
+NANO_PER_DOLLAR = 1_000_000_000
+
+_MONEY = re.compile(r"^\s*\$?\s*(\d[\d_,]*(?:\.\d+)?|\.\d+)\s*([kKmM]?)\s*(?:USD)?\s*$")
+_SCALE = {"": 1, "k": 1_000, "m": 1_000_000}
+
+
+def parse_money(text: str) -> Nano:
+    """Nano-dollars of '$2.50', '2.5', '$1.2k' or '3M USD'. Raises ValueError on anything else, or below 1 nano."""
+    found = _MONEY.match(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not an amount of money; write it like $2.50, $120 or $1.2k")
+    amount = Decimal(found[1].replace(",", "").replace("_", "")) * _SCALE[found[2].lower()] * NANO_PER_DOLLAR
+    if amount != amount.to_integral_value():
+        raise ValueError(f"{text!r} is finer than a nano-dollar")
+    return int(amount)
+
+
+def nano_from_dollars(dollars: Decimal) -> Nano:
+    """Nearest nano-dollar, ties to even."""
+    return int((dollars * NANO_PER_DOLLAR).to_integral_value(ROUND_HALF_EVEN))
+
+
+def dollars(nano: Nano) -> Decimal:
+    """Exact dollars of an amount."""
+    return Decimal(nano) / NANO_PER_DOLLAR
+
+
+def show_money(nano: Nano | None) -> str:
+    """'$12.34', with as many digits as a small amount needs to be told from zero; 'unknown' for None."""
+    if nano is None:
+        return "unknown"
+    sign, size = ("-", -nano) if nano < 0 else ("", nano)
+    if size == 0 or size >= NANO_PER_DOLLAR // 100:
+        return f"{sign}${size / NANO_PER_DOLLAR:,.2f}"
+    return f"{sign}${Decimal(size) / NANO_PER_DOLLAR:.6f}"

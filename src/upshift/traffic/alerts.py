@@ -1,0 +1,39 @@
+"""When does a budget's threshold speak, and when does the budget run out at this pace?
+
+A threshold t speaks when t % is used, or earlier when at the present pace the budget lasts no longer than
+(100 - t) % of a period and runs out before the period ends. Never below 50 %. The 70 % notice is about pace alone:
+it stays silent when the pace would not use the budget up. 100 % is the contract event and looks at the counter only.
+"""
+
+from upshift.model.span import Instant, Period
+
+FLOOR = 0.5
+THRESHOLDS = (70, 90, 100)
+
+
+def runs_out(used: int, limit: int, period: Period, now: Instant) -> Instant | None:
+    """When the budget is used up if use goes on as it has in this period; None if the period ends first."""
+    if limit <= 0 or used >= limit:
+        return now
+    elapsed = max(1, now - period.start)
+    if used <= 0:
+        return None
+    moment = now + (limit - used) * elapsed // used
+    return moment if moment < period.end else None
+
+
+def due(used: int, limit: int, period: Period, now: Instant) -> tuple[int, ...]:
+    """The thresholds that have been reached. The caller raises each once per period."""
+    if limit <= 0 or used * 2 < limit:
+        return ()
+    share = used / limit
+    if share >= 1.0:
+        return THRESHOLDS
+    end = runs_out(used, limit, period, now)
+    left = None if end is None else (end - now) / (period.end - period.start)
+    reached: list[int] = []
+    if left is not None and (share >= 0.7 or left <= 0.3):
+        reached.append(70)
+    if share >= 0.9 or (left is not None and left <= 0.1):
+        reached.append(90)
+    return tuple(reached)

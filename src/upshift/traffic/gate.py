@@ -1,0 +1,144 @@
+"""May this call spend, on which way, and how much may it hold?
+
+Written against balances that the ledger reads inside its transaction, so the same rule is atomic on every store.
+Invariant: what is admitted never takes settled + held of any counter past its limit (plus grants).
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from upshift.model.budget import Amount, Balance, BudgetKey, Claim
+from upshift.traffic.price import PER
+
+Read = Callable[[BudgetKey], Balance]
+
+ENDLESS = sys.maxsize
+LEAST_ANSWER = 16
+"""An answer shorter than this is of no use, so it is refused rather than paid for (unless the call asked for less)."""
+
+
+class Fare(msgspec.Struct, frozen=True):
+    """What one way would cost: tokens of input and wanted output, prices in nano-dollars per million tokens."""
+
+    claims: tuple[Claim, ...]
+    input: int
+    input_rate: int
+    output_rate: int
+    wanted: int
+    """Output tokens to hold now."""
+    enough: int
+    """With this much output the call need not wait for more room."""
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """Way number `step` is open: hold `amount`, with `output` for the answer; `room` is all the output that would fit."""
+
+    step: int
+    amount: Amount
+    output: int
+    room: int
+
+
+class Crowded(msgspec.Struct, frozen=True):
+    """There is room but for the holds of other calls on `key`."""
+
+    key: BudgetKey
+
+
+class Full(msgspec.Struct, frozen=True):
+    """No way is open; `claim` is the ceiling that closed the first one."""
+
+    claim: Claim
+    balance: Balance
+    measure: str
+    needed: int
+
+
+def admit(fares: Sequence[Fare], read: Read, may_wait: bool) -> Fit | Crowded | Full:
+    """The first way that fits, or 'crowded', or 'full'.
+
+    Crowded means that there would be room if every other call in flight ended at no cost: then a call waits, if it
+    may, and is not told that its budget is spent. Where waiting is over, an answer shorter than was wanted is
+    better than none, and the next way is better than a refusal.
+    """
+    crowded: Crowded | None = None
+    full: Full | None = None
+    for step, fare in enumerate(fares):
+        room, claim, balance = _tightest(fare, read, with_held=True)
+        least = min(fare.wanted, LEAST_ANSWER)
+        if room >= min(fare.wanted, fare.enough):
+            return _fit(step, fare, room)
+        if _tightest(fare, read, with_held=False)[0] >= max(least, room + 1):
+            if may_wait:
+                return Crowded(claim.key)
+            crowded = crowded or Crowded(claim.key)
+        if room >= least:
+            return _fit(step, fare, room)
+        full = full or _full(fare, claim, balance)
+    if crowded is not None:
+        return crowded
+    if full is None:
+        raise ValueError("a call needs at least one way")
+    return full
+
+
+def grow(claims: Sequence[Claim], output_rate: int, read: Read, output: int, grace: int) -> int:
+    """How many of `output` further tokens an answer in flight may hold, up to `grace` tokens past the ceiling."""
+    room = ENDLESS
+    for claim in claims:
+        room = min(room, _room(claim, read(claim.key), 0, output_rate, 0, True))
+    return max(0, min(output, room + grace if room < ENDLESS else output))
+
+
+def amount(input_tokens: int, output_tokens: int, input_rate: int, output_rate: int) -> Amount:
+    """Tokens and money of a hold, money rounded up."""
+    nano = -(-(input_tokens * input_rate + output_tokens * output_rate) // PER)
+    return Amount(input_tokens + output_tokens, nano)
+
+
+def _fit(step: int, fare: Fare, room: int) -> Fit:
+    output = min(fare.wanted, room)
+    return Fit(step, amount(fare.input, output, fare.input_rate, fare.output_rate), output, room)
+
+
+def _tightest(fare: Fare, read: Read, *, with_held: bool) -> tuple[int, Claim, Balance]:
+    """Output tokens that still fit under every claim (negative: not even the input), and the claim that binds."""
+    least = ENDLESS
+    tight = fare.claims[0]
+    state = read(tight.key)
+    for claim in fare.claims:
+        balance = read(claim.key)
+        room = _room(claim, balance, fare.input, fare.output_rate, fare.input_rate, with_held)
+        if room < least:
+            least, tight, state = room, claim, balance
+    return least, tight, state
+
+
+def _room(claim: Claim, balance: Balance, input_tokens: int, output_rate: int, input_rate: int, with_held: bool) -> int:
+    limit = claim.limit
+    room = ENDLESS
+    if limit.tokens is not None:
+        room = limit.tokens + balance.granted.tokens - balance.settled.tokens - input_tokens
+        if with_held:
+            room -= balance.held.tokens
+    if limit.nano is not None:
+        money = limit.nano + balance.granted.nano - balance.settled.nano
+        if with_held:
+            money -= balance.held.nano
+        scaled = money * PER - input_tokens * input_rate
+        by_money = scaled // output_rate if output_rate else (ENDLESS if scaled >= 0 else -1)
+        room = min(room, by_money)
+    return room
+
+
+def _full(fare: Fare, claim: Claim, balance: Balance) -> Full:
+    least = min(fare.wanted, LEAST_ANSWER)
+    need = amount(fare.input, least, fare.input_rate, fare.output_rate)
+    limit = claim.limit
+    by_tokens = (
+        limit.tokens is not None
+        and limit.tokens + balance.granted.tokens - balance.settled.tokens - balance.held.tokens < need.tokens
+    )
+    return Full(claim, balance, "tokens" if by_tokens else "money", need.tokens if by_tokens else need.nano)

@@ -1,0 +1,94 @@
+"""How long will this call's input and answer be, judged by the calls of the same workload and model before it?
+
+The estimates size holds; they never decide what is charged. Input errs upwards: the largest tokens-per-byte ratio
+of recent calls, or one token per three bytes while too few were seen. Output is a quantile, since a hold grows.
+"""
+
+from upshift.model.tokens import Usage
+
+PRIOR_TOKENS_PER_BYTE = 1 / 3
+PRIOR_OUTPUT = 1024
+IMAGE_TOKENS = 1600
+"""What one image is held at (the vendors' usual upper figure for a full-size image)."""
+
+_ENOUGH = 20
+_GENERATION = 256
+_HALVE_AT = 1024
+_STEPS_PER_DOUBLING = 4
+
+
+class Outlook:
+    """What was learnt about one workload on one model. Deterministic; its owner keeps it between calls."""
+
+    __slots__ = ("_counts", "_older", "_quantile", "_recent", "_seen", "_since", "_total", "bytes_per_token")
+
+    def __init__(self) -> None:
+        self._counts = [0] * 96
+        self._total = 0
+        self._since = 0
+        self._quantile = PRIOR_OUTPUT
+        self._seen = 0
+        self._recent = 0.0
+        self._older = 0.0
+        self.bytes_per_token = 3.0
+        """Bytes of generated text per output token, lowest believed; turns streamed bytes into tokens."""
+
+    def input_tokens(self, text_bytes: int, images: int) -> int:
+        """Tokens to hold for an input."""
+        ratio = max(self._recent, self._older)
+        if self._seen < _ENOUGH:
+            ratio = max(ratio, PRIOR_TOKENS_PER_BYTE)
+        return int(text_bytes * ratio + 0.999999) + images * IMAGE_TOKENS
+
+    def output_tokens(self) -> int:
+        """The 90 % quantile of past answers, in tokens, rounded up to a step of about a fifth; 1024 before any."""
+        if self._since >= 16 or (self._since and self._total <= 16):
+            self._quantile = self._compute()
+            self._since = 0
+        return self._quantile
+
+    def observe(self, usage: Usage, text_bytes: int, images: int, output_bytes: int) -> None:
+        """Learn from a call whose usage the provider reported."""
+        if text_bytes > 0 and images == 0:
+            self._recent = max(self._recent, usage.input / text_bytes)
+            self._seen += 1
+            if self._seen % _GENERATION == 0:
+                self._older, self._recent = self._recent, 0.0
+        visible = usage.output - usage.reasoning
+        if visible >= 16 and output_bytes > 0:
+            # Follow a lower ratio at once and a higher one slowly: too few bytes per token only grows a hold early.
+            ratio = max(0.25, output_bytes / visible)
+            step = 1.0 if ratio < self.bytes_per_token else 0.05
+            self.bytes_per_token += (ratio - self.bytes_per_token) * step
+        self._counts[_bin(usage.output)] += 1
+        self._total += 1
+        self._since += 1
+        if self._total >= _HALVE_AT:
+            self._counts = [count // 2 for count in self._counts]
+            self._total = sum(self._counts)
+
+    def _compute(self) -> int:
+        if self._total == 0:
+            return PRIOR_OUTPUT
+        rest = self._total - (9 * self._total) // 10
+        for index in range(len(self._counts) - 1, -1, -1):
+            rest -= self._counts[index]
+            if rest <= 0:
+                return _upper(index)
+        return PRIOR_OUTPUT
+
+
+def _bin(tokens: int) -> int:
+    if tokens < 1:
+        return 0
+    doublings = tokens.bit_length() - 1
+    part = ((tokens - (1 << doublings)) * _STEPS_PER_DOUBLING) >> doublings
+    return min(95, 1 + doublings * _STEPS_PER_DOUBLING + part)
+
+
+def _upper(index: int) -> int:
+    """The largest token count that falls into a bin."""
+    if index == 0:
+        return 1
+    doublings, part = divmod(index - 1, _STEPS_PER_DOUBLING)
+    return max(1, (1 << doublings) + -(-((part + 1) << doublings) // _STEPS_PER_DOUBLING) - 1)
