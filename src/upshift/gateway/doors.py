@@ -192,7 +192,9 @@ class Doors:
             (balance.settled.nano, most_nano, "money"),
         ):
             if most is not None and claim.key.bucket is Bucket.INCLUDED:
-                notices += [_NOTICES[level].format(what=what) for level in alerts.due(used, most, claim.period, now)[-1:]]
+                notices += [
+                    _NOTICES[level].format(what=what) for level in alerts.due(used, most, claim.period, now)[-1:]
+                ]
         if claim.key.bucket is Bucket.DEGRADED and balance.settled.tokens:
             notices.append("degraded: since the ceiling was reached, answers come from the budget model tier")
         if claim.key.bucket is Bucket.OVERAGE and balance.settled.tokens:
@@ -233,7 +235,11 @@ def _at_the_ceiling(workload: Workload, *, consented: bool) -> str:
                 names = ", ".join(model.name for model in workload.substitutes)
                 steps.append(f"soft-cap: calls are served by the budget model tier ({names}) and say so")
             case Overage.PAY_AS_YOU_GO:
-                on = "is metered and invoiced to the tenant" if consented else "is possible once a tenant's admin opts in"
+                on = (
+                    "is metered and invoiced to the tenant"
+                    if consented
+                    else "is possible once a tenant's admin opts in"
+                )
                 steps.append(f"pay-as-you-go: further use {on}")
             case Overage.HARD_CAP:
                 steps.append("hard-cap: calls are refused until the period ends")

@@ -66,9 +66,7 @@ class Flow:
     async def call(self, exchange: Exchange) -> None:
         """Serve one call from its first step to its last byte."""
         wire = WIRES[accept.CALLS[exchange.path]]
-        story = Story(
-            exchange, wire, self.regime.in_force, self.ids.next(), self.clock.now(), self.clock.tick()
-        )
+        story = Story(exchange, wire, self.regime.in_force, self.ids.next(), self.clock.now(), self.clock.tick())
         try:
             in_force = story.in_force
             story.ask = ask = accept.read(exchange, wire)
@@ -93,7 +91,10 @@ class Flow:
         except LedgerUnavailableError:
             # The answer may not be given out without its record; what was used stays queued for the ledger.
             log.error("ledger.unavailable", request=story.request)
-            exchange.abort()
+            if story.streaming:
+                exchange.abort()
+            else:
+                answer.refuse(exchange, wire, LedgerDown(retry_seconds=5), story.request)
         finally:
             if story.ticket is not None and not story.ticket.closed:
                 self.close_unknown(story)

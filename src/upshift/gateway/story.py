@@ -37,6 +37,7 @@ class Story:
         "outlook",
         "request",
         "started",
+        "streaming",
         "ticket",
         "upstream_id",
         "waited_ns",
@@ -55,6 +56,8 @@ class Story:
         self.started = started
         self.began = began
         self.waited_ns = 0
+        self.streaming = False
+        """Whether part of an answer has left already."""
         self.first_byte_us = 0
         self.input_tokens = 0
         self.upstream_id = ""

@@ -51,6 +51,7 @@ class Streaming:
         flow, story, exchange, response = self.flow, self.story, self.exchange, self.response
         await flow.ledger.durable(self.ticket.mark)
         drain = self.model.provider.on_disconnect is OnDisconnect.DRAIN
+        story.streaming = True
         exchange.start(response.status, answer.passed_on(response) + flow.headers(story))
         if not drain:
             exchange.on_gone(response.close)
@@ -126,9 +127,7 @@ class Streaming:
         if found.usage is not None and complete:
             assert self.story.ask
             tally = meter.exact(self.model, found.usage)
-            self.outlook.observe(
-                found.usage, self.story.ask.text_bytes, self.story.ask.images, found.output_bytes
-            )
+            self.outlook.observe(found.usage, self.story.ask.text_bytes, self.story.ask.images, found.output_bytes)
             reason = self.plain_reason()
         else:
             tally = self.at_least() if found.output_bytes else meter.unknown(self.story.held())
@@ -160,7 +159,9 @@ class Streaming:
         provider = self.model.provider.id
         await self.flow.settle(self.story, Outcome.UPSTREAM_ERROR, 200, f"provider-{kind}", self.at_least())
         log.warning("stream.broken", request=self.story.request, provider=provider, problem=detail)
-        self.exchange.write(self.meter.failure(f"provider {provider} broke off the answer ({detail})", "provider_failed"))
+        self.exchange.write(
+            self.meter.failure(f"provider {provider} broke off the answer ({detail})", "provider_failed")
+        )
         self.exchange.end()
 
     def at_least(self) -> Tally:

@@ -11,13 +11,17 @@ from upshift.model.span import Instant
 
 
 class Hold(msgspec.Struct, frozen=True, tag="hold"):
-    """A call holds what it may cost against every counter in `keys`. A second hold of a request extends the first."""
+    """A call holds what it may cost against every counter in `keys`. A second hold of a request extends the first.
+
+    `opening` is the call's record as far as it is known, kept so that a call lost in a crash can say what it was.
+    """
 
     request: RequestId
     at: Instant
     plan: PlanHash
     keys: tuple[BudgetKey, ...]
     amount: Amount
+    opening: Metered | None = None
 
 
 class Settle(msgspec.Struct, frozen=True, tag="settle"):

@@ -1,0 +1,322 @@
+"""What may an administrator do? Each act checked, recorded with who did it, and in force within a second."""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from upshift.model.budget import Amount, Bucket, BudgetKey
+from upshift.model.entry import Adjust, Decision, Grant
+from upshift.model.ids import KeyId, TenantId, UserId, WorkloadId
+from upshift.model.key import Key, Role
+from upshift.model.money import Nano
+from upshift.model.span import MICROS, Instant, Window, period_of, to_datetime
+from upshift.plan_file import Checked, Consequence, compile_document, difference, loads
+from upshift.plan_file import load as load_files
+from upshift.store.journal import Journal
+from upshift.traffic.identify import digest
+from upshift.traffic.snapshot import InForce, Overage, Snapshot
+
+
+class ActError(Exception):
+    """An act that cannot be done, with what to do instead. `status` is the HTTP status that says the same."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Who acts. A tenant's admin acts for that tenant alone; `tenant` empty is the whole installation."""
+
+    name: str
+    role: Role
+    tenant: str = ""
+
+
+class Issued(msgspec.Struct, frozen=True):
+    """A new key and its secret, which is shown this once and never stored."""
+
+    key: Key
+    secret: str
+
+
+class Desk:
+    """The acts of administrators over one journal."""
+
+    def __init__(self, journal: Journal, now: Callable[[], Instant]) -> None:
+        self.journal = journal
+        self.now = now
+
+    # what is in force ---------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot | None:
+        """The plan in force, compiled; None before the first."""
+        plan = self.journal.plan_in_force()
+        return None if plan is None else compile_document(plan.document)
+
+    def need_snapshot(self) -> Snapshot:
+        """The plan in force. Raises ActError before the first."""
+        snapshot = self.snapshot()
+        if snapshot is None:
+            raise ActError("no plan is in force yet; apply one with: upshift plan apply FILE", 409)
+        return snapshot
+
+    def in_force(self) -> InForce:
+        """Everything the gateway judges by."""
+        return in_force(self.journal)
+
+    def today(self) -> date:
+        return to_datetime(self.now()).date()
+
+    # plans --------------------------------------------------------------------------------------------------------
+
+    def check(self, source: str | Sequence[Path]) -> Checked:
+        """Check a plan. Raises PlanError with every problem."""
+        if isinstance(source, str):
+            return loads(source, today=self.today())
+        return load_files(source, today=self.today())
+
+    def compare(self, checked: Checked) -> list[Consequence]:
+        """What applying a plan would change."""
+        return difference(self.snapshot(), checked.snapshot)
+
+    def apply(self, checked: Checked, actor: Actor) -> list[Consequence]:
+        """Put a checked plan in force; running gateways take it up without dropping a call."""
+        self.only_admin(actor, "apply a plan")
+        consequences = self.compare(checked)
+        at, snapshot = self.now(), checked.snapshot
+        self.journal.apply_plan(hash=snapshot.hash, document=checked.document, name=snapshot.name, by=actor.name, at=at)
+        self._decide("plan-applied", "", snapshot.hash, actor, {"name": snapshot.name, "changes": len(consequences)})
+        return consequences
+
+    # keys ---------------------------------------------------------------------------------------------------------
+
+    def first_admin(self) -> Issued | None:
+        """The key of the first run; None when an admin key exists already."""
+        if any(key.role is Role.ADMIN and key.revoked is None for key in self.journal.keys()):
+            return None
+        return self._add(Role.ADMIN, "first admin", Actor("first run", Role.ADMIN))
+
+    def issue(
+        self,
+        actor: Actor,
+        *,
+        role: Role = Role.CALLER,
+        name: str,
+        tenant: str = "",
+        user: str = "",
+        workloads: Sequence[str] = (),
+        expires: Instant | None = None,
+    ) -> Issued:
+        """Issue a key. Raises ActError when it would name what the plan in force does not have."""
+        self.only_own(actor, tenant)
+        if not name.strip():
+            raise ActError("a key needs a name that says who or what uses it")
+        if role is Role.ADMIN:
+            self.only_admin(actor, "issue an admin key")
+            if tenant or user or workloads:
+                raise ActError("an admin key belongs to no tenant; for one tenant use the role tenant-admin")
+        else:
+            self._check_scope(role, tenant, user, workloads)
+        if expires is not None and expires <= self.now():
+            raise ActError("the expiry has passed already")
+        return self._add(role, name, actor, tenant, user, tuple(workloads), expires)
+
+    def rotate(self, actor: Actor, key_id: str, overlap_seconds: float = 0) -> Issued:
+        """A new secret with the same scope; the old one goes on for `overlap_seconds`, so that nobody is cut off."""
+        old = self._live_key(actor, key_id)
+        issued = self._add(old.role, old.name, actor, old.tenant, old.user, old.workloads, old.expires, replaces=old.id)
+        self.journal.expire_key(old.id, self.now() + int(overlap_seconds * MICROS), actor.name)
+        self._decide("key-rotated", old.tenant, old.id, actor, {"new": issued.key.id, "overlap": int(overlap_seconds)})
+        return issued
+
+    def revoke(self, actor: Actor, key_id: str) -> Key:
+        """End a key now."""
+        key = self._live_key(actor, key_id)
+        self.journal.revoke_key(key.id, self.now(), actor.name)
+        self._decide("key-revoked", key.tenant, key.id, actor, {})
+        return key
+
+    def keys(self, actor: Actor) -> list[Key]:
+        """The keys that the actor may see."""
+        return [key for key in self.journal.keys() if not actor.tenant or key.tenant == actor.tenant]
+
+    def actor_of(self, secret: str) -> Actor:
+        """Who holds this secret. Raises ActError for anything but a live admin's."""
+        now = self.now()
+        found = next((key for key in self.journal.keys() if key.digest == digest(secret)), None)
+        if found is None:
+            raise ActError("the key is unknown", 401)
+        if found.revoked is not None and found.revoked <= now:
+            raise ActError(f"the key {found.hint}… is revoked", 401)
+        if found.expires is not None and found.expires <= now:
+            raise ActError(f"the key {found.hint}… is expired", 401)
+        if found.role is Role.CALLER:
+            raise ActError("this is a caller's key; administration needs an admin key", 403)
+        return Actor(f"{found.name} ({found.id})", found.role, found.tenant)
+
+    # budgets ------------------------------------------------------------------------------------------------------
+
+    def grant(
+        self, actor: Actor, *, tenant: str, user: str, workload: str, window: Window, amount: Amount, reason: str
+    ) -> Grant:
+        """Lift one user's ceiling of one workload for the present period."""
+        self.only_own(actor, tenant)
+        if amount.tokens < 0 or amount.nano < 0 or not (amount.tokens or amount.nano):
+            raise ActError("a grant is a positive number of tokens or amount of money")
+        key = self._key(tenant, user, workload, Bucket.INCLUDED, window)
+        if not reason.strip():
+            raise ActError("a grant needs a reason")
+        grant = Grant(id=_name("grant"), at=self.now(), keys=(key,), amount=amount, by=actor.name, reason=reason)
+        self.journal.submit(grant)
+        return grant
+
+    def adjust(
+        self, actor: Actor, *, tenant: str, user: str, workload: str, window: Window, amount: Amount, reason: str
+    ) -> Adjust:
+        """Correct what a counter has spent (a credit note, a provider's invoice)."""
+        self.only_admin(actor, "adjust what was spent")
+        if not reason.strip():
+            raise ActError("an adjustment needs a reason")
+        key = self._key(tenant, user, workload, Bucket.INCLUDED, window)
+        adjust = Adjust(id=_name("adjust"), at=self.now(), keys=(key,), amount=amount, by=actor.name, reason=reason)
+        self.journal.submit(adjust)
+        return adjust
+
+    def opt_in(self, actor: Actor, *, tenant: str, workload: str, limit: Nano | None) -> Decision:
+        """Switch pay-as-you-go on. Only the tenant's own admin may: nobody else can agree to its invoice."""
+        self._own_admin(actor, tenant)
+        found = self._workload(tenant, workload)
+        if Overage.PAY_AS_YOU_GO not in found.gate.ladder:
+            raise ActError(
+                f"gate {found.gate.id} of workload {workload} does not offer pay-as-you-go (it has"
+                f" {', '.join(found.gate.ladder)}); the plan would have to offer it first"
+            )
+        return self._decide("payg-opt-in", tenant, workload, actor, {"limit": limit})
+
+    def opt_out(self, actor: Actor, *, tenant: str, workload: str) -> Decision:
+        """Switch pay-as-you-go off."""
+        self._own_admin(actor, tenant)
+        self._workload(tenant, workload)
+        return self._decide("payg-opt-out", tenant, workload, actor, {})
+
+    # checks -------------------------------------------------------------------------------------------------------
+
+    def only_admin(self, actor: Actor, act: str) -> None:
+        """Raises ActError unless the actor administers the whole installation."""
+        if actor.role is not Role.ADMIN:
+            raise ActError(f"only an admin may {act}", 403)
+
+    def only_own(self, actor: Actor, tenant: str) -> None:
+        """Raises ActError when a tenant's admin reaches for another tenant."""
+        if actor.role is Role.CALLER or (actor.tenant and actor.tenant != tenant):
+            raise ActError(f"no tenant {tenant!r} that you administer", 404)
+
+    def _own_admin(self, actor: Actor, tenant: str) -> None:
+        if actor.role is not Role.TENANT_ADMIN or actor.tenant != tenant:
+            raise ActError(
+                f"only an admin of tenant {tenant} may decide about its pay-as-you-go; use a key with the role"
+                " tenant-admin of that tenant",
+                403,
+            )
+
+    def _workload(self, tenant: str, workload: str):  # type: ignore[no-untyped-def]
+        snapshot = self.need_snapshot()
+        found = snapshot.workloads.get(WorkloadId(workload))
+        if found is None or TenantId(tenant) not in found.tenants:
+            names = ", ".join(sorted(snapshot.workloads)) or "none"
+            raise ActError(f"tenant {tenant!r} has no workload {workload!r}; served: {names}", 404)
+        return found
+
+    def _check_scope(self, role: Role, tenant: str, user: str, workloads: Sequence[str]) -> None:
+        snapshot = self.need_snapshot()
+        found = snapshot.tenants.get(TenantId(tenant))
+        if found is None:
+            raise ActError(f"the plan has no tenant {tenant!r}; it has {', '.join(sorted(snapshot.tenants))}", 404)
+        if role is Role.TENANT_ADMIN and (user or workloads):
+            raise ActError("a tenant's admin key is for administration, not for calls: name no user or workload")
+        if user and user not in found.users and found.default_tier is None:
+            raise ActError(f"tenant {tenant} lists no user {user!r} and has no default tier for others", 404)
+        for workload in workloads:
+            self._workload(tenant, workload)
+
+    def _key(self, tenant: str, user: str, workload: str, bucket: Bucket, window: Window) -> BudgetKey:
+        self._workload(tenant, workload)
+        zone = self.need_snapshot().tenants[TenantId(tenant)].zone
+        period = period_of(window, zone, self.now())
+        return BudgetKey(TenantId(tenant), UserId(user), WorkloadId(workload), bucket, window.value, period.label)
+
+    def _live_key(self, actor: Actor, key_id: str) -> Key:
+        found = next((key for key in self.keys(actor) if key.id == key_id), None)
+        if found is None:
+            raise ActError(f"no key {key_id!r}; list them with: upshift key list", 404)
+        if found.revoked is not None:
+            raise ActError(f"key {key_id} is revoked already", 409)
+        if found.role is Role.ADMIN:
+            self.only_admin(actor, "touch an admin key")
+        return found
+
+    def _add(
+        self,
+        role: Role,
+        name: str,
+        actor: Actor,
+        tenant: str = "",
+        user: str = "",
+        workloads: tuple[str, ...] = (),
+        expires: Instant | None = None,
+        replaces: str = "",
+    ) -> Issued:
+        prefix = {Role.CALLER: "upk_", Role.TENANT_ADMIN: "upt_", Role.ADMIN: "upa_"}[role]
+        secret = prefix + secrets.token_urlsafe(32)
+        key = Key(
+            id=KeyId(_name("key")),
+            digest=digest(secret),
+            hint=secret[:8],
+            role=role,
+            name=name,
+            tenant=tenant,
+            user=user,
+            workloads=workloads,
+            created=self.now(),
+            expires=expires,
+            replaces=replaces,
+            by=actor.name,
+        )
+        self.journal.add_key(key)
+        self._decide("key-issued", tenant, key.id, actor, {"role": role.value, "name": name, "user": user})
+        return Issued(key, secret)
+
+    def _decide(
+        self, kind: str, tenant: str, subject: str, actor: Actor, detail: Mapping[str, str | int | bool | None]
+    ) -> Decision:
+        decision = Decision(
+            id=_name("decision"),
+            at=self.now(),
+            kind=kind,
+            tenant=tenant,
+            subject=subject,
+            by=actor.name,
+            detail=dict(detail),
+        )
+        self.journal.decide(decision)
+        return decision
+
+
+def in_force(journal: Journal) -> InForce:
+    """What the gateway judges by, read from the journal and compiled. Raises ActError before the first plan."""
+    plan = journal.plan_in_force()
+    if plan is None:
+        raise ActError("no plan is in force yet; apply one with: upshift plan apply FILE", 409)
+    return InForce(
+        snapshot=compile_document(plan.document),
+        keys={key.digest: key for key in journal.keys()},
+        consents=journal.consents(),
+    )
+
+
+def _name(kind: str) -> str:
+    return f"{kind}_{secrets.token_hex(8)}"

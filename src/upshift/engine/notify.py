@@ -1,0 +1,172 @@
+"""Has every alert been sent, once? Looks at the ledger again and again, so that a restart changes nothing."""
+
+import asyncio
+import hashlib
+import hmac
+import smtplib
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from email.message import EmailMessage
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+import structlog
+
+from upshift.engine import letters
+from upshift.model.entry import Alert
+from upshift.model.ids import TenantId, WorkloadId
+from upshift.model.span import Instant
+from upshift.store.journal import Journal
+from upshift.traffic.snapshot import Snapshot
+
+log = structlog.get_logger()
+
+E_MAIL_AT = 90
+"""The one threshold that is worth an e-mail; 70 is a notice in the product, 100 an event."""
+
+
+class UndeliveredError(Exception):
+    """Certainly not delivered: may be tried again."""
+
+
+class Channel(Protocol):
+    """A way out. `deliver` raises UndeliveredError only where nothing can have arrived."""
+
+    name: str
+
+    def wants(self, alert: Alert) -> bool: ...
+
+    def deliver(self, alert: Alert, snapshot: Snapshot) -> None: ...
+
+
+class Mail:
+    """E-mail to the account owner by SMTP."""
+
+    name = "e-mail"
+
+    def __init__(self, url: str, sender: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("smtp", "smtps", "smtp+plain") or not parts.hostname:
+            raise ValueError(f"smtp url {url!r}: expected smtp://, smtps:// or smtp+plain:// with a host")
+        self._scheme = parts.scheme
+        self._host = parts.hostname
+        self._port = parts.port or {"smtp": 587, "smtps": 465, "smtp+plain": 25}[parts.scheme]
+        self._user = unquote(parts.username or "")
+        self._password = unquote(parts.password or "")
+        self._sender = sender
+
+    def wants(self, alert: Alert) -> bool:
+        return alert.threshold == E_MAIL_AT
+
+    def deliver(self, alert: Alert, snapshot: Snapshot) -> None:
+        tenant = snapshot.tenants.get(TenantId(alert.key.tenant))
+        if tenant is None or not tenant.owner:
+            raise UndeliveredError(f"tenant {alert.key.tenant} has no owner in the plan in force")
+        workload = snapshot.workloads.get(WorkloadId(alert.key.workload))
+        then = ", then ".join(workload.gate.ladder) if workload is not None else "not served any more"
+        self.send(letters.letter(alert, self._sender, tenant.owner, tenant.zone, then))
+
+    def send(self, message: EmailMessage) -> None:
+        """Hand one message to the server. Once the server may have taken it, no error asks for another try."""
+        try:
+            client = self._connect()
+        except (OSError, smtplib.SMTPException) as error:
+            raise UndeliveredError(f"{self._host}:{self._port}: {error}") from error
+        with client:
+            try:
+                client.send_message(message)
+            except (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused) as error:
+                raise UndeliveredError(f"{self._host}:{self._port}: {error}") from error
+
+    def _connect(self) -> smtplib.SMTP:
+        context = ssl.create_default_context()
+        if self._scheme == "smtps":
+            client: smtplib.SMTP = smtplib.SMTP_SSL(self._host, self._port, timeout=20, context=context)
+        else:
+            client = smtplib.SMTP(self._host, self._port, timeout=20)
+            if self._scheme == "smtp":
+                client.starttls(context=context)
+        if self._user:
+            client.login(self._user, self._password)
+        return client
+
+
+class Webhook:
+    """Every alert as a CloudEvent, signed when there is a secret."""
+
+    name = "webhook"
+
+    def __init__(self, url: str, secret: str) -> None:
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise ValueError(f"webhook url {url!r}: expected http:// or https://")
+        self._url = url
+        self._secret = secret.encode()
+
+    def wants(self, alert: Alert) -> bool:
+        return True
+
+    def deliver(self, alert: Alert, snapshot: Snapshot) -> None:
+        body = msgspec.json.encode(letters.event(alert))
+        headers = {"content-type": "application/cloudevents+json"}
+        if self._secret:
+            headers["x-upshift-signature"] = hmac.new(self._secret, body, hashlib.sha256).hexdigest()
+        request = urllib.request.Request(self._url, data=body, headers=headers)  # noqa: S310 - scheme checked above
+        try:
+            with urllib.request.urlopen(request, timeout=20):  # noqa: S310
+                return
+        except urllib.error.HTTPError as error:
+            raise UndeliveredError(f"{self._url}: status {error.code}") from error
+        except urllib.error.URLError as error:
+            raise UndeliveredError(f"{self._url}: {error.reason}") from error
+
+
+class Notifier:
+    """Sends what has not been sent. A delivery is claimed before it is tried: at most one per alert and channel.
+
+    A crash between claim and delivery leaves the claim open and shown as uncertain; it is not sent again, since one
+    e-mail too many is worse here than one that a person can see is missing.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        snapshot: Callable[[], Snapshot | None],
+        channels: list[Channel],
+        now: Callable[[], Instant],
+    ) -> None:
+        self._journal = journal
+        self._snapshot = snapshot
+        self._channels = channels
+        self._now = now
+
+    def tick(self) -> int:
+        """Send what is due; returns how many deliveries were made. Blocking: call it off the event loop."""
+        snapshot = self._snapshot()
+        if snapshot is None:
+            return 0
+        sent = 0
+        for channel in self._channels:
+            for alert in self._journal.undelivered(channel.name):
+                if not channel.wants(alert):
+                    continue
+                if not self._journal.claim_delivery(alert.id, channel.name, self._now()):
+                    continue
+                try:
+                    channel.deliver(alert, snapshot)
+                except UndeliveredError as error:
+                    self._journal.delivery_failed(alert.id, channel.name, self._now(), str(error))
+                    log.warning("alert.undelivered", alert=alert.id, channel=channel.name, problem=str(error))
+                else:
+                    self._journal.delivery_done(alert.id, channel.name, self._now())
+                    log.info("alert.sent", alert=alert.id, channel=channel.name)
+                    sent += 1
+        return sent
+
+    async def watch(self, every_seconds: float) -> None:
+        """Tick for ever; run as a task."""
+        while True:
+            await asyncio.to_thread(self.tick)
+            await asyncio.sleep(every_seconds)

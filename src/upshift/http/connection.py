@@ -1,0 +1,444 @@
+"""What happens on one client's connection: requests are parsed, queued, handed over and answered in order."""
+
+import asyncio
+import math
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Protocol, cast
+
+import httptools
+
+from upshift.http import head
+from upshift.http.answering import Refusal, SocketExchange
+from upshift.http.exchange import Headers, OnBadRequest, OnError
+from upshift.http.limits import ServerLimits, object_to
+
+_PIPELINED = 16
+_PIECES = 256
+_LINGER = 2.0
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Host(Protocol):
+    """What a connection needs of its server."""
+
+    limits: ServerLimits
+    date: bytes
+    closing: bool
+    clock: Callable[[], float]
+    on_error: OnError
+    on_bad_request: OnBadRequest
+
+    def joined(self, connection: "Connection") -> None: ...
+
+    def left(self, connection: "Connection") -> None: ...
+
+    def run(self, exchange: SocketExchange) -> None: ...
+
+
+class _Reading(Enum):
+    NOTHING = auto()
+    HEAD = auto()
+    BODY = auto()
+    # Refused or answered for the last time: what still comes is thrown away.
+    DEAF = auto()
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection. `deadline` and `stalled_until` are seconds of the server's clock."""
+
+    __slots__ = (
+        "_arriving",
+        "_body_bytes",
+        "_bulk",
+        "_carried",
+        "_eof",
+        "_fault",
+        "_fed",
+        "_fresh",
+        "_headers",
+        "_owes_continue",
+        "_paused",
+        "_peer",
+        "_pieces",
+        "_queue",
+        "_reading",
+        "_target",
+        "_upgrade",
+        "_upgraded",
+        "_waiters",
+        "current",
+        "deadline",
+        "host",
+        "parser",
+        "stalled",
+        "stalled_until",
+        "transport",
+    )
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.parser = httptools.HttpRequestParser(self)
+        self.transport: asyncio.Transport
+        self.current: SocketExchange | None = None
+        self.deadline = math.inf
+        self.stalled = False
+        self.stalled_until = math.inf
+        self._queue: deque[SocketExchange | Refusal] = deque()
+        self._reading = _Reading.NOTHING
+        self._arriving: SocketExchange | None = None
+        self._target = b""
+        self._headers: Headers = []
+        self._pieces: list[bytes] = []
+        self._bulk = bytearray()
+        self._body_bytes = 0
+        # Bytes of earlier reads that belong to the head, or to a body's framing, that has not ended yet.
+        self._carried = 0
+        self._fed = 0
+        self._fresh = False
+        self._fault: tuple[int, str] | None = None
+        self._owes_continue = False
+        self._upgrade = False
+        self._upgraded: Headers | None = None
+        self._paused = False
+        self._eof = False
+        self._waiters: list[asyncio.Future[None]] = []
+        self._peer: str | None = None
+
+    # --- called by the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=self.host.limits.write_high_water)
+        self.deadline = self.host.clock() + self.host.limits.keep_alive_timeout
+        self.host.joined(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._reading = _Reading.DEAF
+        self._queue.clear()
+        self._arriving = None
+        self._wake()
+        current, self.current = self.current, None
+        if current is not None:
+            current.leave()
+        self.host.left(self)
+
+    def eof_received(self) -> bool:
+        # `printf ... | nc` closes its half and still wants its answer. TLS has no half-closed state.
+        self._eof = True
+        return self.current is not None and self.transport.get_extra_info("sslcontext") is None
+
+    def pause_writing(self) -> None:
+        self.stalled = True
+        self.stalled_until = self.host.clock() + self.host.limits.write_timeout
+
+    def resume_writing(self) -> None:
+        self._wake()
+
+    def data_received(self, data: bytes) -> None:
+        if self._reading is _Reading.DEAF:
+            return
+        self._fed = len(data)
+        self._fresh = False
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            self._misfed(error)
+            return
+        if self._reading is not _Reading.NOTHING:
+            self._incomplete()
+
+    # --- called by the parser
+
+    def on_message_begin(self) -> None:
+        self._target = b""
+        self._headers = []
+        self._pieces = []
+        self._body_bytes = 0
+        self._carried = 0
+        self._fresh = True
+        self._reading = _Reading.HEAD
+        self.deadline = self.host.clock() + self.host.limits.header_timeout
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        parser = self.parser
+        headers = self._headers
+        # Reversed so that the first value of a repeated header is the one found.
+        fields = dict(reversed(headers))
+        keep = parser.should_keep_alive()
+        version = "1.1" if keep and b"connection" not in fields else parser.get_http_version()
+        method = parser.get_method()
+        objection = object_to(
+            method, version, self._target, headers, fields, self._carried + self._fed, self.host.limits
+        )
+        if objection is not None:
+            raise self._refused(*objection)
+        if parser.should_upgrade():
+            self._upgrade = True
+            return
+        if self._upgraded is not None:
+            headers, self._upgraded = self._upgraded, None
+            fields = dict(reversed(headers))
+        target = self._target if self._target.startswith(b"/") else self._relative(method)
+        self._arriving = SocketExchange(self, method, target, headers, fields, keep, version != "1.1")
+        if b"transfer-encoding" in fields:
+            # Trailers would land among the headers, where a handler would trust them.
+            self._headers = []
+        if b"expect" in fields and version == "1.1":
+            self._owes_continue = fields[b"expect"].lower() == b"100-continue"
+        self._carried = 0
+        self._fresh = True
+        self._reading = _Reading.BODY
+
+    def on_body(self, piece: bytes) -> None:
+        self._fresh = True
+        self._carried = 0
+        self._body_bytes += len(piece)
+        if self._body_bytes > self.host.limits.max_body_bytes:
+            raise self._refused(413, f"a body may have {self.host.limits.max_body_bytes} bytes")
+        self._pieces.append(piece)
+        if len(self._pieces) == _PIECES:
+            # Many tiny objects would take far more memory than the bytes that were allowed.
+            self._bulk += b"".join(self._pieces)
+            self._pieces.clear()
+
+    def on_message_complete(self) -> None:
+        if self._upgrade:
+            return
+        exchange = self._arriving
+        assert exchange is not None
+        self._arriving = None
+        self._owes_continue = False
+        self._reading = _Reading.NOTHING
+        self.deadline = math.inf
+        if self._bulk:
+            exchange.body = bytes(self._bulk) + b"".join(self._pieces)
+            self._bulk = bytearray()
+        elif self._pieces:
+            exchange.body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        if not exchange.keep:
+            self._reading = _Reading.DEAF
+        if self.current is None:
+            self.current = exchange
+            self.host.run(exchange)
+        else:
+            self._enqueue(exchange)
+
+    # --- called by the exchange
+
+    def last(self, exchange: SocketExchange) -> bool:
+        """Whether the connection ends with this answer."""
+        return not exchange.keep or self.host.closing or (self._eof and not self._queue)
+
+    def write(self, data: bytes) -> None:
+        """Send, or drop when nobody is there any more."""
+        # A transport that has failed or was cut is closed before the loop says so, and uvloop then raises on write.
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def answered(self, exchange: SocketExchange) -> None:
+        """An answer has been handed to the transport in full: on to the next request."""
+        self.current = None
+        if self.transport.is_closing():
+            return
+        if self.last(exchange):
+            self.close()
+            return
+        if self._queue:
+            following = self._queue.popleft()
+            if self._paused and len(self._queue) < _PIPELINED:
+                self._paused = False
+                self.transport.resume_reading()
+            if isinstance(following, Refusal):
+                self._say_no(following)
+            else:
+                self.current = following
+                self.host.run(following)
+        elif self._reading is _Reading.NOTHING:
+            self.deadline = self.host.clock() + self.host.limits.keep_alive_timeout
+        elif self._owes_continue:
+            self._continue()
+
+    def cut(self) -> None:
+        """End the connection such that a client cannot take what it has for complete."""
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None and raw.family != socket.AF_UNIX:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.transport.abort()
+
+    @property
+    def date(self) -> bytes:
+        """The date header of this second."""
+        return self.host.date
+
+    def complain(self, error: BaseException) -> None:
+        """Tell of a bug that must not end the connection."""
+        self.host.on_error(error)
+
+    def words(self, refusal: Refusal) -> tuple[Headers, bytes]:
+        """Headers and body of a refusal; empty ones when the words cannot be had."""
+        try:
+            headers, body = self.host.on_bad_request(refusal.status, refusal.reason, refusal.target, refusal.headers)
+            head.answer_head(refusal.status, self.host.date, headers)
+        except Exception as error:  # noqa: BLE001 - runs in the sweep too, where a bug would end all timeouts
+            self.host.on_error(error)
+            return [], b""
+        return headers, body
+
+    def peer(self) -> str:
+        """The client's address, without port."""
+        if self._peer is None:
+            name = self.transport.get_extra_info("peername")
+            self._peer = str(name[0]) if isinstance(name, tuple) else ""
+        return self._peer
+
+    async def writable(self) -> None:
+        """Until the client reads again, or has left."""
+        if self.stalled:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    # --- called by the server
+
+    @property
+    def idle(self) -> bool:
+        """Nothing asked, nothing owed."""
+        return self.current is None and self._reading is _Reading.NOTHING
+
+    def close(self) -> None:
+        """End the connection after what has been written."""
+        self._reading = _Reading.DEAF
+        self.deadline = self.host.clock() + self.host.limits.write_timeout
+        self.transport.close()
+
+    def sweep(self, now: float) -> None:
+        """Act on deadlines that have passed."""
+        if self.stalled_until <= now:
+            self.transport.abort()
+        elif self.deadline <= now:
+            self.deadline = math.inf
+            match self._reading:
+                case _Reading.NOTHING:
+                    self.close()
+                case _Reading.HEAD:
+                    self._refuse(408, f"headers took more than {self.host.limits.header_timeout:g} seconds")
+                case _Reading.BODY:
+                    self._refuse(408, f"no more of the body for {self.host.limits.body_timeout:g} seconds")
+                case _Reading.DEAF:
+                    self.transport.abort()
+
+    # --- inside
+
+    def _relative(self, method: bytes) -> bytes:
+        """The path of a target that is a whole URL (RFC 9112, 3.2.2)."""
+        if self._target == b"*" and method == b"OPTIONS":
+            return self._target
+        try:
+            url = httptools.parse_url(self._target)
+        except httptools.HttpParserInvalidURLError:
+            url = None
+        if url is None or not url.schema:
+            raise self._refused(400, "the target is neither a path nor a URL")
+        path = url.path or b"/"
+        return path + b"?" + url.query if url.query else path
+
+    def _refused(self, status: int, reason: str) -> ValueError:
+        self._fault = (status, reason)
+        return ValueError(reason)
+
+    def _misfed(self, error: httptools.HttpParserError) -> None:
+        if self._reading is _Reading.DEAF:
+            # Surplus after a request that said it was the last: never looked at.
+            return
+        if self._fault is not None:
+            self._refuse(*self._fault)
+        elif isinstance(error, httptools.HttpParserCallbackError):
+            self.host.on_error(error)
+            self._refuse(500, "internal error")
+        else:
+            self._refuse(400, str(error))
+
+    def _incomplete(self) -> None:
+        """A message goes on after this read: bound its head, or the framing of its body, and its patience."""
+        if self._reading is _Reading.DEAF:
+            return
+        if not self._fresh:
+            # The parser keeps an unfinished header, and a trailer, to itself: count what it was given.
+            self._carried += self._fed
+            if self._carried > self.host.limits.max_header_bytes:
+                self._refuse(431, f"more than {self.host.limits.max_header_bytes} bytes of headers")
+                return
+        if self._reading is _Reading.BODY:
+            self.deadline = self.host.clock() + self.host.limits.body_timeout
+            if self._owes_continue and self.current is None:
+                self._continue()
+
+    def _continue(self) -> None:
+        self._owes_continue = False
+        self.write(head.CONTINUE)
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Read a request that offers an upgrade as if it did not: some clients offer one with their first POST."""
+        self._upgrade = False
+        method, target, headers = self.parser.get_method(), self._target, self._headers
+        close = any(name == b"connection" and b"close" in value.lower() for name, value in headers)
+        lines = [method, b" ", target, b" HTTP/", self.parser.get_http_version().encode(), b"\r\n"]
+        for name, value in headers:
+            if name not in (b"upgrade", b"connection"):
+                lines += (name, b": ", value, b"\r\n")
+        lines.append(b"connection: close\r\n\r\n" if close else b"\r\n")
+        self._upgraded = headers
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"".join(lines) + rest)
+
+    def _enqueue(self, item: SocketExchange | Refusal) -> None:
+        self._queue.append(item)
+        if len(self._queue) >= _PIPELINED and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answer a request that will not reach the handler, after those that came before it."""
+        known = self._reading is not _Reading.NOTHING and self._target
+        refusal = Refusal(status, reason, self._target if known else None, self._headers if known else [])
+        self._reading = _Reading.DEAF
+        self.deadline = math.inf
+        if self.current is None:
+            self._say_no(refusal)
+        else:
+            self._enqueue(refusal)
+
+    def _say_no(self, refusal: Refusal) -> None:
+        headers, body = self.words(refusal)
+        top = head.answer_head(refusal.status, self.host.date, headers)
+        framing = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self.write(top + framing + body)
+        if self.transport.is_closing():
+            return
+        if self.transport.can_write_eof():
+            # Closing while bytes are unread sends a reset, which can overtake the answer: linger instead.
+            self.transport.write_eof()
+            self.deadline = self.host.clock() + _LINGER
+        else:
+            self.close()
+
+    def _wake(self) -> None:
+        self.stalled = False
+        self.stalled_until = math.inf
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,408 @@
+"""What happens on one connection to an origin: a request is written, its response arrives, and may it be used again?"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, cast
+
+import httptools
+
+from upshift.http.exchange import Headers
+from upshift.http.head import BODILESS
+
+_HIGH_WATER = 256 * 1024
+_COPIED = 32 * 1024
+
+Kind = Literal[
+    "connect",
+    "connect_timeout",
+    "first_byte_timeout",
+    "idle_timeout",
+    "total_timeout",
+    "reset",
+    "protocol",
+    "too_large",
+    "pool_timeout",
+    "tls",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. `first_byte` is until the first byte of the body, `idle` between two reads after it."""
+
+    connect: float = 5.0
+    first_byte: float = 120.0
+    idle: float = 60.0
+    total: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why there is no (complete) response. A request that was not sent is safe to send again."""
+
+    kind: Kind
+    detail: str
+    request_sent: bool
+
+
+class Pool(Protocol):
+    """What a link needs of the pool it belongs to."""
+
+    timeouts: Timeouts
+    max_header_bytes: int
+    clock: Callable[[], float]
+
+    def free(self, link: "Link") -> None: ...
+
+    def lost(self, link: "Link") -> None: ...
+
+
+class Response:
+    """The head of a response, and its body as it arrives. One reader at a time."""
+
+    __slots__ = ("_ended", "_link", "_pieces", "_size", "_trouble", "_waiter", "headers", "status")
+
+    def __init__(self, link: "Link", status: int, headers: Headers) -> None:
+        self.status = status
+        self.headers = headers
+        self._link: Link | None = link
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._ended = False
+        self._trouble: Trouble | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of a header; `name` in lower case."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    async def read(self, limit: int) -> bytes | Trouble:
+        """The whole body; Trouble("too_large") and a closed connection above `limit` bytes."""
+        piece = await self.chunk()
+        if isinstance(piece, Trouble):
+            return piece
+        if self._ended and not self._pieces and len(piece or b"") <= limit:
+            return piece or b""
+        whole = bytearray()
+        while piece is not None:
+            whole += piece
+            if len(whole) > limit:
+                self.close()
+                return Trouble("too_large", f"the body has more than {limit} bytes", True)
+            piece = await self.chunk()
+            if isinstance(piece, Trouble):
+                return piece
+        return bytes(whole)
+
+    async def chunk(self) -> bytes | Trouble | None:
+        """What has arrived since the last call, at least one byte; None after the clean end."""
+        while True:
+            if self._pieces:
+                return self._take()
+            if self._ended:
+                return None
+            if self._trouble is not None:
+                return self._trouble
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            except asyncio.CancelledError:
+                self.close()
+                raise
+            finally:
+                self._waiter = None
+
+    def close(self) -> None:
+        """Have no more of it. The connection is lost with what it still carries, unless the body has ended."""
+        if self._link is not None:
+            self._link.fail("reset", "closed by ourselves")
+
+    # --- called by the link
+
+    def add(self, piece: bytes) -> int:
+        """One more piece of the body; bytes that wait to be read."""
+        self._pieces.append(piece)
+        self._size += len(piece)
+        return self._size
+
+    def finish(self, trouble: Trouble | None) -> None:
+        """Nothing more will come."""
+        self._link = None
+        self._trouble = trouble
+        self._ended = trouble is None
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the reader look again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _take(self) -> bytes:
+        pieces = self._pieces
+        taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._size = 0
+        if self._link is not None:
+            self._link.resume()
+        return taken
+
+
+class Link(asyncio.Protocol):
+    """One connection; carries one request at a time. Times are seconds of the pool's clock."""
+
+    __slots__ = (
+        "_answer",
+        "_asked_head",
+        "_carried",
+        "_complete",
+        "_eof",
+        "_fault",
+        "_fed",
+        "_fresh",
+        "_headers",
+        "_heard",
+        "_keep",
+        "_parser",
+        "_paused",
+        "_pool",
+        "_response",
+        "_sent_at",
+        "_skipping",
+        "_surplus",
+        "_until_close",
+        "idle_since",
+        "transport",
+    )
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._parser = httptools.HttpResponseParser(self)
+        self.transport: asyncio.Transport | None = None
+        self.idle_since = 0.0
+        self._answer: asyncio.Future[Response | Trouble] | None = None
+        self._response: Response | None = None
+        self._asked_head = False
+        self._sent_at = self._heard = math.inf
+        self._headers: Headers = []
+        # Bytes of earlier reads that belong to a head, or to a body's framing, that has not ended yet.
+        self._carried = 0
+        self._fed = 0
+        self._fresh = False
+        self._skipping = False
+        self._until_close = False
+        self._keep = False
+        self._complete = False
+        self._surplus = False
+        self._eof = False
+        self._paused = False
+        self._fault: tuple[Kind, str] | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Nothing is in progress and nothing says that the origin has gone."""
+        return self.transport is not None and not self.transport.is_closing() and not self._eof
+
+    def send(self, head: bytes, body: bytes, head_only: bool) -> asyncio.Future[Response | Trouble]:
+        """Write a request; the future has its response once the head is there. Only on a usable link."""
+        transport = self.transport
+        assert transport is not None
+        self._answer = answer = asyncio.get_running_loop().create_future()
+        self._asked_head = head_only
+        self._complete = self._surplus = self._until_close = self._skipping = False
+        self._headers = []
+        self._carried = 0
+        self._sent_at = self._pool.clock()
+        self._heard = math.inf
+        if len(body) < _COPIED:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
+        return answer
+
+    def fail(self, kind: Kind, detail: str) -> None:
+        """End what is in progress with trouble, and the connection with it."""
+        trouble = Trouble(kind, detail, True)
+        response, self._response = self._response, None
+        answer, self._answer = self._answer, None
+        if response is not None:
+            response.finish(trouble)
+        if answer is not None and not answer.done():
+            answer.set_result(trouble)
+        self.abort()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def resume(self) -> None:
+        """The reader has caught up."""
+        if self._paused:
+            self._paused = False
+            self._heard = self._pool.clock()
+            if self.usable and self.transport is not None:
+                self.transport.resume_reading()
+
+    def sweep(self, now: float) -> None:
+        """Act on a timeout that has passed."""
+        if self._answer is None and self._response is None:
+            return
+        limits = self._pool.timeouts
+        if now - self._sent_at >= limits.total:
+            self.fail("total_timeout", f"not complete after {limits.total:g} seconds")
+        elif self._heard == math.inf:
+            if now - self._sent_at >= limits.first_byte:
+                self.fail("first_byte_timeout", f"no byte of a body after {limits.first_byte:g} seconds")
+        elif not self._paused and now - self._heard >= limits.idle:
+            self.fail("idle_timeout", f"nothing more for {limits.idle:g} seconds")
+
+    # --- called by the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def eof_received(self) -> None:
+        self._eof = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._pool.lost(self)
+        if self._response is not None and self._until_close and self._eof and exc is None:
+            response, self._response = self._response, None
+            response.finish(None)
+        else:
+            self.fail("reset", str(exc) if exc else "the connection was closed before the response was complete")
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is None and self._response is None:
+            # Nobody asked: whatever this is, it must not become the answer to the next request.
+            self.abort()
+            return
+        if self._heard != math.inf:
+            self._heard = self._pool.clock()
+        self._fed = len(data)
+        self._fresh = False
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._surplus = True
+            self._fault = ("protocol", "the origin changed the protocol")
+        except httptools.HttpParserError as error:
+            self._surplus = True
+            if self._fault is None:
+                self._fault = ("protocol", str(error))
+        if self._complete:
+            self._settle()
+        elif self._fault is not None:
+            self.fail(*self._fault)
+        else:
+            self._go_on()
+
+    # --- called by the parser
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._surplus = True
+        self._fresh = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._response is None and not self._complete:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self._complete:
+            return
+        status, headers = self._parser.get_status_code(), self._headers
+        if self._carried + self._fed > self._pool.max_header_bytes:
+            size = sum(len(name) + len(value) + 4 for name, value in headers)
+            if size > self._pool.max_header_bytes:
+                raise self._bad("too_large", f"more than {self._pool.max_header_bytes} bytes of headers")
+        if status < 200:
+            if status == 101:
+                raise self._bad("protocol", "the origin changed the protocol")
+            self._skipping = True
+            self._headers = []
+            return
+        coding = length = None
+        for name, value in headers:
+            if name == b"transfer-encoding":
+                coding = value if coding is None else b"repeated"
+            elif name == b"content-length":
+                length = value
+        if coding is not None and coding.lower() != b"chunked":
+            raise self._bad("protocol", f"transfer-encoding {coding[:40]!r}")
+        self._keep = self._parser.should_keep_alive()
+        self._response = response = Response(self, status, headers)
+        self._carried = 0
+        self._fresh = True
+        if self._asked_head or status in BODILESS:
+            if self._asked_head or coding is not None or length is not None:
+                # The parser would wait for a body that these lengths only describe.
+                self._keep = False
+                self._complete = True
+        else:
+            self._until_close = coding is None and length is None
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(response)
+        self._answer = None
+
+    def on_body(self, piece: bytes) -> None:
+        if self._complete or self._response is None:
+            self._surplus = True
+            return
+        self._fresh = True
+        self._carried = 0
+        if self._heard == math.inf:
+            self._heard = self._pool.clock()
+        if self._response.add(piece) > _HIGH_WATER and not self._paused and self.transport is not None:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self._skipping:
+            self._skipping = False
+        elif self._complete:
+            self._surplus = True
+        else:
+            self._complete = True
+
+    # --- inside
+
+    def _bad(self, kind: Kind, detail: str) -> ValueError:
+        self._fault = (kind, detail)
+        return ValueError(detail)
+
+    def _go_on(self) -> None:
+        """The response goes on after this read: bound its head, or the framing of its body; tell the reader."""
+        if not self._fresh:
+            self._carried += self._fed
+            if self._carried > self._pool.max_header_bytes:
+                self.fail("too_large", f"more than {self._pool.max_header_bytes} bytes of headers")
+                return
+        if self._response is not None:
+            self._response.wake()
+
+    def _settle(self) -> None:
+        """The response is complete. Only a connection beyond doubt carries another."""
+        response, self._response = self._response, None
+        assert response is not None
+        transport = self.transport
+        clean = (
+            self._keep
+            and not self._surplus
+            and self.usable
+            and transport is not None
+            and transport.get_write_buffer_size() == 0
+        )
+        if clean:
+            if self._paused and transport is not None:
+                self._paused = False
+                transport.resume_reading()
+            self._pool.free(self)
+        else:
+            self.abort()
+        response.finish(None)

@@ -1,0 +1,412 @@
+"""What may a plan say?"""
+
+import re
+from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+
+from upshift.plan_file.quantities import (
+    MONEY_PATTERN,
+    TOKENS_PATTERN,
+    Duration,
+    Money,
+    PositiveDuration,
+    Tokens,
+    looks_like_money,
+    unfit,
+)
+from upshift.traffic.snapshot import Ability, Dialect, HoldPolicy, OnDisconnect, Overage
+
+NAME_PATTERN = r"^[a-z0-9._/:-]{1,64}$"
+EMAIL_PATTERN = r"^[^@\s<>,;]+@[^@\s<>,;]+\.[^@\s<>,;]+$"
+KEY_PATTERN = r"^env:[A-Za-z_][A-Za-z0-9_]*$"
+
+_NAME = re.compile(NAME_PATTERN)
+_EMAIL = re.compile(EMAIL_PATTERN)
+_KEY = re.compile(KEY_PATTERN)
+_HEADER_NAME = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+_LONGEST_USER = 128
+
+RULE_TAG = "<rule>"
+TIERS_TAG = "<by tier>"
+"""Stand in the location of an error below `degraded`, though not in the text."""
+
+REFUSED_HEADERS = frozenset(
+    (
+        *("authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "proxy-authenticate"),
+        *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection"),
+        *("host", "content-length", "content-type", "content-encoding", "accept-encoding", "expect", "cookie"),
+    )
+)
+
+
+def _name(value: str) -> str:
+    if _NAME.match(value) and not value.endswith("\n"):
+        return value
+    better = re.sub(r"[^a-z0-9._/:-]+", "-", value.lower()).strip("-")[:64]
+    remedy = f"Write '{better}'." if better else ""
+    raise unfit(value, "cannot be a name", "1 to 64 lower-case letters, digits and . - _ / :", remedy)
+
+
+def _user_name(value: str) -> str:
+    # Callers name users by the ids of their own systems, so these are freer than the names that a plan makes up.
+    if 0 < len(value) <= _LONGEST_USER and value.isprintable() and "*" not in value:
+        return value
+    raise unfit(value, "cannot be a user", f"1 to {_LONGEST_USER} printable characters without '*'")
+
+
+def _email(value: str) -> str:
+    if _EMAIL.match(value) and value.isprintable():
+        return value
+    raise unfit(value, "is not an e-mail address", "an address like ada@example.com")
+
+
+def _key(value: str) -> str:
+    if _KEY.match(value):
+        return value
+    remedy = "Put the secret in an environment variable and write its name, e.g. key: env:OPENAI_API_KEY."
+    raise unfit(value, "is not a reference to a key", "env:NAME, never the secret itself", remedy, secret=True)
+
+
+def _url(value: str) -> str:
+    expected = "a URL like https://api.example.com/v1"
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise unfit(value, "is not a URL", expected) from None
+    if parts.username is not None or parts.password is not None:
+        remedy = "Take it out, and name an environment variable in 'key:'."
+        raise unfit(value, "holds a user name or password", expected, remedy, secret=True)
+    if parts.scheme not in {"http", "https"} or not host or re.search(r"[\s\x00-\x20\x7f-\uffff]", value):
+        remedy = f"Write 'https://{value}'." if re.match(r"^[a-z0-9.-]+\.[a-z]+(/|$)", value) else ""
+        raise unfit(value, "is not a URL", expected, remedy)
+    if parts.query or parts.fragment:
+        raise unfit(value, "has a query or a fragment", expected, "The path of each call is added to it.")
+    return value
+
+
+def _header_name(value: str) -> str:
+    if not _HEADER_NAME.match(value) or value.endswith("\n"):
+        raise unfit(value, "cannot be a header", "a header name like x-team")
+    if value.lower() in REFUSED_HEADERS:
+        remedy = "Secrets go by 'key: env:NAME'." if "auth" in value.lower() or "key" in value.lower() else ""
+        raise unfit(value, "is a header that the gateway sets itself", "another header", remedy or "Remove it.")
+    return value.lower()
+
+
+def _header_value(value: str) -> str:
+    if value.isascii() and value.isprintable():
+        return value
+    raise unfit(value, "cannot be sent in a header", "printable ASCII text", secret=True)
+
+
+def _ladder(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _sorted(value: list[Ability]) -> list[Ability]:
+    return sorted(set(value))
+
+
+Name: TypeAlias = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": NAME_PATTERN})]
+UserName: TypeAlias = Annotated[str, AfterValidator(_user_name)]
+Email: TypeAlias = Annotated[
+    str,
+    AfterValidator(_email),
+    Field(json_schema_extra={"pattern": EMAIL_PATTERN, "examples": ["ada@example.com"]}),
+]
+
+
+class Declared(BaseModel):
+    """Part of a plan. A key with nothing after it counts as not written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, data: Any) -> Any:
+        if data is None:
+            return {}
+        if isinstance(data, dict):
+            return {key: value for key, value in data.items() if value is not None}
+        return data
+
+
+class Timeouts(Declared):
+    """How long a provider may take."""
+
+    connect: PositiveDuration = 5.0
+    """To accept a connection."""
+    first_byte: PositiveDuration = 120.0
+    """To begin its answer."""
+    idle: PositiveDuration = 60.0
+    """Between two pieces of an answer."""
+    total: PositiveDuration = 900.0
+    """For a whole answer."""
+
+
+class Provider(Declared):
+    """A service that models are reached at."""
+
+    dialect: Dialect
+    """The wire format it speaks."""
+    base_url: Annotated[str, AfterValidator(_url), Field(json_schema_extra={"format": "uri", "pattern": "^https?://"})]
+    """Where it is: with /v1 for the openai dialect, without for anthropic."""
+    key: (
+        Annotated[
+            str,
+            AfterValidator(_key),
+            Field(json_schema_extra={"pattern": KEY_PATTERN, "examples": ["env:OPENAI_API_KEY"]}),
+        ]
+        | None
+    ) = None
+    """The environment variable that holds its key, as env:NAME. Leave it out for a server that wants none."""
+    headers: dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header_value)]] = {}
+    """Extra headers to send with each call."""
+    timeouts: Timeouts = Timeouts()
+    """How long it may take."""
+    on_disconnect: OnDisconnect = OnDisconnect.CANCEL
+    """What happens to a streaming answer when its client leaves: cancel it, or drain it to learn its exact usage."""
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """How many calls it may be sent at once."""
+    limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    """The field that bounds an answer in the openai dialect; older servers only know max_tokens."""
+
+
+class LongPrice(Declared):
+    """Prices of a call with a long input; they hold for the whole call."""
+
+    above: Tokens
+    """From how many input tokens on."""
+    input: Money
+    """US dollars per million input tokens."""
+    output: Money
+    """US dollars per million output tokens."""
+    cached: Money | None = None
+    """US dollars per million input tokens read from a cache; without it, the price of input."""
+    cache_write_5m: Money | None = None
+    """US dollars per million tokens written to a cache for five minutes."""
+    cache_write_1h: Money | None = None
+    """US dollars per million tokens written to a cache for an hour."""
+
+
+class Price(Declared):
+    """What a model costs, instead of what the catalogue of public prices says."""
+
+    input: Money
+    """US dollars per million input tokens."""
+    output: Money
+    """US dollars per million output tokens."""
+    cached: Money | None = None
+    """US dollars per million input tokens read from a cache; without it, the price of input."""
+    cache_write_5m: Money | None = None
+    """US dollars per million tokens written to a cache for five minutes; without it 1.25 times the price of input in
+    the anthropic dialect, else the price of input."""
+    cache_write_1h: Money | None = None
+    """US dollars per million tokens written to a cache for an hour; without it twice the price of input in the
+    anthropic dialect, else the price of input."""
+    long: list[LongPrice] = []
+    """Prices of calls with a long input, by rising length."""
+
+
+class Model(Declared):
+    """A model that clients can ask for by its name or an alias."""
+
+    provider: str
+    """The provider that serves it."""
+    id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """Its name at the provider, where that is another one."""
+    aliases: list[Name] = []
+    """Other names that clients may ask for it by."""
+    context: Tokens | None = None
+    """The most tokens of input and output together; known for models in the catalogue of public prices."""
+    max_output: Tokens | None = None
+    """The most tokens of one answer: 32k, or the context where that is smaller, unless said."""
+    can: Annotated[list[Ability], AfterValidator(_sorted)] = sorted(Ability)
+    """What it can do beside plain text."""
+    price: Price | None = None
+    """What it costs. Known for models in the catalogue of public prices; what is said here comes first."""
+
+
+class User(Declared):
+    """A person or system whose use is counted apart."""
+
+    tier: str
+    """The customer tier that sizes its ceilings."""
+    email: Email | None = None
+    """Where it can be reached."""
+
+
+class Tenant(Declared):
+    """A customer or department, which never sees another one."""
+
+    name: Annotated[str, Field(max_length=200)] | None = None
+    """How people call it."""
+    timezone: str = "UTC"
+    """The IANA time zone that its days, weeks and months follow, e.g. Europe/Berlin."""
+    owner: Email | None = None
+    """The account owner, who gets the e-mail when a ceiling comes near."""
+    default_tier: str | None = None
+    """The customer tier of users that are not listed. Leave it out to refuse them."""
+    users: dict[UserName, User] = {}
+    """Its users by name."""
+
+
+class Pod(Declared):
+    """A team that builds."""
+
+    lead: str | None = None
+    """The user who leads it."""
+
+
+class Project(Declared):
+    """What workloads are built for."""
+
+    pod: str | None = None
+    """The pod that builds it."""
+
+
+class Ceiling(Declared):
+    """The most that may be used in one calendar window: tokens, money, or both. Short form: 200k or $20."""
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema.update(
+            {
+                "type": ["object", "string", "number"],
+                "pattern": f"{TOKENS_PATTERN}|{MONEY_PATTERN}",
+                "examples": ["200k", "$20", {"tokens": "2M", "money": "$20"}],
+            }
+        )
+    )
+
+    tokens: Tokens | None = None
+    """The most tokens, input and output together."""
+    money: Money | None = None
+    """The most US dollars."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, data: Any) -> Any:
+        if isinstance(data, (str, int, float)) and not isinstance(data, bool):
+            return {"money" if looks_like_money(data) else "tokens": data}
+        return data
+
+
+class Ceilings(Declared):
+    """The most that one user of one workload may use, by calendar window in the tenant's time zone."""
+
+    day: Ceiling | None = None
+    """From midnight to midnight."""
+    week: Ceiling | None = None
+    """From Monday to Sunday."""
+    month: Ceiling | None = None
+    """From the first to the last of the month."""
+
+
+def _degraded(value: Any) -> str:
+    return RULE_TAG if isinstance(value, str) else TIERS_TAG
+
+
+_OVERAGE_SCHEMA = {
+    "anyOf": [
+        {"enum": [str(step) for step in Overage]},
+        {"type": "array", "minItems": 1, "items": {"enum": [str(step) for step in Overage]}},
+    ],
+    "examples": ["hard-cap", ["soft-cap", "pay-as-you-go"]],
+}
+
+
+class Gate(Declared):
+    """What holds spend: ceilings by customer tier, and what happens when one is reached."""
+
+    ceilings: dict[str, Ceilings] = {}
+    """The ceilings of each customer tier that can reach a workload of this gate."""
+    overage: Annotated[
+        list[Overage], BeforeValidator(_ladder), Field(min_length=1), WithJsonSchema(_OVERAGE_SCHEMA)
+    ] = [Overage.HARD_CAP]
+    """What happens at a ceiling, one step or several in the order they are tried: hard-cap refuses, soft-cap goes on
+    with the models of degrade_to, pay-as-you-go goes on at the tenant's expense once its admin has opted in."""
+    degraded: Annotated[
+        Annotated[Literal["same", "unlimited"], Tag(RULE_TAG)] | Annotated[dict[str, Ceilings], Tag(TIERS_TAG)],
+        Discriminator(_degraded),
+    ] = "same"
+    """The ceilings after a soft cap: the same again, unlimited, or by customer tier."""
+    overage_limit: Ceilings | None = None
+    """The most pay-as-you-go over all users of a tenant."""
+    grace: Tokens = 0
+    """How many tokens a streaming answer may run past a ceiling to be finished rather than cut."""
+    hold: HoldPolicy = HoldPolicy.GROWING
+    """What a streaming call holds of the budget: growing with the answer, or the maximum from the start."""
+    patience: Duration = 30.0
+    """How long a call waits for the user's other calls when they hold what it needs."""
+    ask: Annotated[str, Field(max_length=300)] = ""
+    """How to ask for more, told to whoever is refused."""
+
+
+class WorkloadModels(Declared):
+    """Which models serve a workload."""
+
+    primary: str
+    """The model tier that serves it."""
+    degrade_to: str | None = None
+    """The model tier that serves it after a soft cap."""
+
+
+class Workload(Declared):
+    """A use of models that is budgeted for itself."""
+
+    name: Annotated[str, Field(max_length=200)] | None = None
+    """How people call it."""
+    owner: Annotated[str, Field(max_length=200)] | None = None
+    """Who answers for it."""
+    status: Literal["candidate", "planned", "committed"] = "candidate"
+    """Only committed workloads are served."""
+    tenants: list[str] | None = None
+    """The tenants that may use it; without it, all of them."""
+    pod: str | None = None
+    """The pod that builds it."""
+    project: str | None = None
+    """The project it belongs to."""
+    models: WorkloadModels | None = None
+    """Which models serve it."""
+    gate: str | None = None
+    """The gate that holds its spend: mandatory for planned and committed workloads."""
+
+
+class Plan(Declared):
+    """The plan of one installation: who may use which models for what, and how much."""
+
+    upshift: Annotated[Literal["1"], BeforeValidator(str)]
+    """The version of this format: 1."""
+    name: Name
+    """The name of the plan."""
+    providers: dict[Name, Provider] = {}
+    """Services that models are reached at, by name."""
+    models: dict[Name, Model] = {}
+    """Models that clients can ask for, by name."""
+    model_tiers: dict[Name, list[str]] = {}
+    """Lists of models by name, each in order of preference."""
+    tiers: list[Name] = []
+    """Customer tiers, which size the ceilings of users."""
+    tenants: dict[Name, Tenant] = {}
+    """Customers or departments, by name."""
+    pods: dict[Name, Pod] = {}
+    """Teams, by name."""
+    projects: dict[Name, Project] = {}
+    """Projects, by name."""
+    gates: dict[Name, Gate] = {}
+    """What holds spend, by name."""
+    workloads: dict[Name, Workload] = {}
+    """Uses of models, by name."""

@@ -1,0 +1,133 @@
+"""How do files become a plan that may be applied, or the list of what is wrong with them?"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import msgspec
+
+from upshift.model.ids import WorkloadId
+from upshift.plan_file.checked import check, check_terms
+from upshift.plan_file.compiled import compile_plan, document_of, hash_of
+from upshift.plan_file.declared import Plan
+from upshift.plan_file.faults import Findings, read
+from upshift.plan_file.locate import Node, merge, parse
+from upshift.plan_file.prices import UNLISTED, Listing, Terms, look_up, terms
+from upshift.plan_file.problems import PlanError, Problem, Severity
+from upshift.plan_file.reach import check_reach
+from upshift.traffic.snapshot import Snapshot
+
+_SUFFIXES = frozenset((".yaml", ".yml"))
+
+
+class NotServed(msgspec.Struct, frozen=True):
+    """A workload of the plan that is not served, for its `status` is candidate or planned."""
+
+    workload: WorkloadId
+    status: str
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A plan without errors. `document` is its canonical JSON, which compiles to the same snapshot and hash again."""
+
+    snapshot: Snapshot
+    warnings: tuple[Problem, ...]
+    document: str
+    not_served: tuple[NotServed, ...]
+
+
+def load(paths: Sequence[Path], today: date | None = None) -> Checked:
+    """The plan of some files and folders (their *.yaml and *.yml, not those of folders within), which make one plan.
+
+    Prices are the catalogue's of `today` (UTC). Raises PlanError with every problem there is.
+    """
+    roots: list[Node] = []
+    problems: list[Problem] = []
+    for file in _files(paths, problems):
+        text = _text(file, problems)
+        if text is not None:
+            try:
+                roots.append(parse(text, str(file)))
+            except PlanError as error:
+                problems += error.problems
+    if problems or not roots:
+        raise PlanError(problems or [_at(Path("."), "no plan was named", "a file or folder")])
+    return _checked(merge(roots), today)
+
+
+def loads(text: str, name: str = "<plan>", today: date | None = None) -> Checked:
+    """The plan of one text, called `name` in messages. Raises PlanError with every problem there is."""
+    return _checked(merge([parse(text, name)]), today)
+
+
+def _checked(root: Node, today: date | None) -> Checked:
+    findings = Findings(root)
+    plan = read(findings)
+    settled: dict[str, Terms] = {}
+    if plan is not None:
+        settled, assumed = _settled(plan, today or datetime.now(UTC).date())
+        check(plan, findings)
+        check_reach(plan, settled, findings)
+        check_terms(plan, settled, assumed, findings)
+    problems = findings.sorted()
+    if plan is None or any(problem.severity is Severity.ERROR for problem in problems):
+        raise PlanError(problems)
+    document = document_of(plan, settled)
+    return Checked(
+        snapshot=compile_plan(plan, settled, hash_of(document)),
+        warnings=tuple(problems),
+        document=document,
+        not_served=tuple(
+            NotServed(WorkloadId(name), each.status)
+            for name, each in sorted(plan.workloads.items())
+            if each.status != "committed"
+        ),
+    )
+
+
+def _settled(plan: Plan, today: date) -> tuple[dict[str, Terms], dict[str, str]]:
+    """What is settled about each model; and whose price was assumed where the catalogue does not know the provider."""
+    settled: dict[str, Terms] = {}
+    assumed: dict[str, str] = {}
+    for name, model in plan.models.items():
+        provider = plan.providers.get(model.provider)
+        if provider is None:
+            continue
+        listing: Listing = UNLISTED
+        if model.price is None or model.context is None:
+            listing = look_up(provider.dialect, provider.base_url, model.id or name, today)
+        settled[name] = terms(model, provider.dialect, listing)
+        if listing.assumed and model.price is None and listing.card is not None:
+            assumed[name] = f"the list price of {listing.card.source.rpartition(' ')[2]}"
+    return settled, assumed
+
+
+def _files(paths: Sequence[Path], problems: list[Problem]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(
+                each for each in path.iterdir() if each.suffix in _SUFFIXES and not each.name.startswith(".")
+            )
+            if not found:
+                problems.append(_at(path, "the folder holds no plan", "files ending in .yaml or .yml"))
+            files += found
+        else:
+            files.append(path)
+    return list(dict.fromkeys(files))
+
+
+def _text(file: Path, problems: list[Problem]) -> str | None:
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        problems.append(_at(file, f"the file cannot be read: {error.strerror or error}", "a file or folder"))
+    except UnicodeDecodeError as error:
+        before = bytes(error.object[: error.start]).decode("utf-8", "replace")
+        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        problems.append(_at(file, "this is not UTF-8 text", "text saved as UTF-8", line, column))
+    return None
+
+
+def _at(file: Path, what: str, expected: str, line: int = 1, column: int = 1) -> Problem:
+    return Problem(file=str(file), line=line, column=column, path="", what=what, expected=expected)

@@ -1,0 +1,65 @@
+"""How is this installation run: where are its database and sockets, and who is written to? From the environment."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+PREFIX = "UPSHIFT_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Each field is the environment variable UPSHIFT_<FIELD>; the command line wins over it."""
+
+    db: Path = Path("upshift.db")
+    """The ledger's SQLite file."""
+    host: str = "127.0.0.1"
+    """Address the gateway binds; loopback unless told otherwise."""
+    port: int = 8787
+    """Port of the gateway: the base URL of clients."""
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 8788
+    """Port of the admin API."""
+    strict: bool = False
+    """Send nothing to a provider before the hold is on disk, at the price of one commit of latency."""
+    grace_seconds: float = 30.0
+    """How long calls in flight may go on after a stop was asked for."""
+    max_body_bytes: int = 64 * 1024 * 1024
+    reload_seconds: float = 0.2
+    """How soon a change of plan, keys or consents is in force."""
+    smtp_url: str = ""
+    """smtp://user:password@host:587 (STARTTLS), smtps://…:465, or smtp+plain://host:25; empty sends no e-mail."""
+    mail_from: str = "upshift@localhost"
+    webhook_url: str = ""
+    """Every alert is posted here as a CloudEvent; empty posts none."""
+    webhook_secret: str = ""
+    """Signs webhooks: header x-upshift-signature is the HMAC-SHA256 of the body in hex."""
+    log_level: str = "info"
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Settings from UPSHIFT_ variables. Raises ValueError that names an unknown or unreadable one."""
+    fields = {field.name: field for field in msgspec.structs.fields(Settings)}
+    found: dict[str, object] = {}
+    for name, value in environment.items():
+        if not name.startswith(PREFIX) or not value:
+            continue
+        field = name[len(PREFIX) :].lower()
+        if field in IGNORED:
+            continue
+        if field not in fields:
+            known = ", ".join(PREFIX + each.upper() for each in fields)
+            raise ValueError(f"{name} is not a setting; there are {known}")
+        kind = fields[field].type
+        if kind is Path:
+            found[field] = Path(value)
+            continue
+        try:
+            found[field] = msgspec.convert(value, kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{name}={value!r}: {error}") from None
+    return msgspec.structs.replace(Settings(), **found)
+
+
+IGNORED = frozenset({"key", "admin_url"})
+"""Variables that clients of the API read, not the installation: UPSHIFT_KEY, UPSHIFT_ADMIN_URL."""

@@ -1,0 +1,145 @@
+"""Is a request body sound JSON of the expected shape, and how are fields put in without touching the others?"""
+
+import re
+from collections.abc import Mapping
+from typing import NoReturn, TypeVar
+
+import msgspec
+
+from upshift.model.refusal import BadRequest, Refused
+from upshift.traffic.wire.ask import MOST_TOKENS
+
+T = TypeVar("T")
+Fields = dict[str, msgspec.Raw]
+
+_FIELDS = msgspec.json.Decoder(Fields)
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_MISMATCH = re.compile(
+    r"Expected `(?P<expected>.+?)`(?:, got `(?P<found>.+?)`)?(?: - at `(?:key in )?\$(?P<path>.*)`)?$"
+)
+_NAME = re.compile(rb'\s*[{,]\s*"([^"\\]*)"\s*:\s*')
+_LONGEST_NAME = 256
+
+
+def refuse(where: str, what: str) -> NoReturn:
+    """Raises Refused(BadRequest)."""
+    raise Refused(BadRequest(where=where, what=what))
+
+
+def open_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """A body in the decoder's shape. Raises Refused(BadRequest).
+
+    A field name that comes twice is refused: which of the two counts differs from parser to parser, and a ceiling
+    must not be judged by the one while the provider serves the other.
+    """
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            refuse("body", f"found a byte that is not UTF-8 at offset {error.start}, expected JSON in UTF-8")
+    try:
+        found = decoder.decode(body)
+        fields = _FIELDS.decode(body)
+    except msgspec.ValidationError as error:
+        _mismatch(body, decoder, str(error))
+    except RecursionError:
+        refuse("body", "found JSON nested too deeply, expected at most a few hundred levels")
+    except ValueError as error:
+        refuse("body", f"found no sound JSON ({error}), expected one JSON object")
+    compact = 1 + 4 * len(fields) + sum(map(len, fields)) + sum(map(len, fields.values()))
+    if compact != len(body):
+        _no_repeats(body, fields)
+    return found
+
+
+def named(model: str) -> str:
+    """The model that a body names. Raises Refused(BadRequest) where there is none."""
+    if not model:
+        refuse("model", "found nothing, expected the name of a model")
+    if len(model) > _LONGEST_NAME:
+        refuse("model", f"found {len(model)} characters, expected at most {_LONGEST_NAME}")
+    return model
+
+
+def bounded(where: str, count: int | None, most: int = MOST_TOKENS) -> int | None:
+    """A whole number from 1 to `most`, or None. Raises Refused(BadRequest)."""
+    if count is not None and not 1 <= count <= most:
+        shown = count if abs(count) <= most * 1000 else "a number out of all range"
+        refuse(where, f"found {shown}, expected a whole number from 1 to {most}")
+    return count
+
+
+def fields_of(body: bytes) -> Fields:
+    """The top-level fields of a body that was opened before."""
+    return _FIELDS.decode(body)
+
+
+def items(where: str, raw: msgspec.Raw, decoder: msgspec.json.Decoder[list[T]]) -> list[T]:
+    """The items of a value that is a text, a list or null: those of the list, else none.
+
+    Raises Refused(BadRequest) where it is anything else, or the list has items of another shape.
+    """
+    first = bytes(memoryview(raw)[:1])
+    if first == b"[":
+        try:
+            return decoder.decode(raw)
+        except msgspec.ValidationError as error:
+            found, _, path = str(error).partition(" - at `$")
+            refuse(where + path.rstrip("`"), f"found another shape ({found}), expected a text or a list of parts")
+    if first not in {b'"', b"n", b""}:
+        refuse(where, "found neither, expected a text or a list of parts")
+    return []
+
+
+def splice(body: bytes, fields: Fields, changes: Mapping[str, bytes]) -> bytes:
+    """The body with top-level fields replaced in place or added at the end; the same object where none differs."""
+    differing = {name: msgspec.Raw(value) for name, value in changes.items() if fields.get(name) != msgspec.Raw(value)}
+    return msgspec.json.encode(fields | differing) if differing else body
+
+
+def _no_repeats(body: bytes, fields: Fields) -> None:
+    """Walk the top level of a body with spaces in it: what was decoded has to be all there is."""
+    position = 0
+    for name, value in fields.items():
+        found = _NAME.match(body, position)
+        if found is None or found[1] != name.encode() or not body.startswith(bytes(value), found.end()):
+            _repeated(name)
+        position = found.end() + len(value)
+    if fields and body[position:].strip() != b"}":
+        _repeated(next(reversed(fields)))
+
+
+def _repeated(name: str) -> NoReturn:
+    refuse(
+        "body",
+        f"found a top-level field twice or with an escaped name, at or near {name[:80]!r}; expected each field once",
+    )
+
+
+def _mismatch(body: bytes, decoder: msgspec.json.Decoder[T], text: str) -> NoReturn:
+    """Say where a body has the wrong shape, what was found and what expected."""
+    parts = _MISMATCH.match(text)
+    if parts is None:
+        where, _, path = text.partition(" - at `$.")
+        refuse(path.rstrip("`") or "body", where)
+    path = (parts["path"] or "").lstrip(".")
+    if "[...]" in path:
+        field = path.partition("[...]")[0]
+        path = path.replace("[...]", f"[{_first_odd(body, decoder, field)}]", 1)
+    found = f"found {parts['found']}, " if parts["found"] else ""
+    refuse(path or "body", f"{found}expected {parts['expected']}")
+
+
+def _first_odd(body: bytes, decoder: msgspec.json.Decoder[T], field: str) -> int:
+    """Index of the first item of a top-level list that the decoder does not accept."""
+    try:
+        items = _ITEMS.decode(_FIELDS.decode(body)[field])
+        for index, item in enumerate(items):
+            try:
+                decoder.decode(msgspec.json.encode({field: [item]}))
+            except msgspec.ValidationError:
+                return index
+    except (ValueError, KeyError, RecursionError):
+        # Unsound JSON further on: the first odd item was met before it, and its place does not matter any more.
+        return 0
+    return 0

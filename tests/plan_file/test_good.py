@@ -1,0 +1,351 @@
+"""Does a plan compile to what it says, the same way however it is written?"""
+
+import random
+import time
+from copy import deepcopy
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from upshift.model.budget import Limit
+from upshift.model.span import Window
+from upshift.plan_file import Checked, PlanError, Problem, compile_document, difference, json_schema, load, loads
+from upshift.plan_file.quantities import parse_duration
+from upshift.traffic.snapshot import Ceiling, Dialect, HoldPolicy, OnDisconnect, Overage
+
+FILE = Path(__file__).parent / "good.yaml"
+GOOD = FILE.read_text()
+TODAY = date(2026, 11, 1)
+
+
+def plan(*changes: tuple[str, str]) -> Checked:
+    text = GOOD
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    return loads(text, today=TODAY)
+
+
+def test_a_good_plan_compiles_without_a_warning() -> None:
+    checked = load([FILE], TODAY)
+    assert checked.warnings == ()
+    assert [(each.workload, each.status) for each in checked.not_served] == [
+        ("idea", "candidate"),
+        ("search", "planned"),
+    ]
+    snapshot = checked.snapshot
+    assert snapshot.name == "acme"
+    assert snapshot.tiers == ("free", "pro")
+    assert list(snapshot.workloads) == ["support-chat"]
+    assert set(snapshot.models) == {"gpt-5", "gpt-5-latest", "gpt-5-mini", "claude-sonnet", "claude-haiku"}
+    assert snapshot.models["gpt-5"] is snapshot.models["gpt-5-latest"]
+
+
+def test_what_a_workload_compiles_to() -> None:
+    snapshot = load([FILE], TODAY).snapshot
+    workload = next(iter(snapshot.workloads.values()))
+    assert (workload.name, workload.owner, workload.pod, workload.project) == (
+        "Customer support chat",
+        "sarah",
+        "core",
+        "portal",
+    )
+    assert workload.tenants == {"acme"}
+    assert [model.name for model in workload.primary] == ["gpt-5", "claude-sonnet"]
+    assert [model.name for model in workload.substitutes] == ["gpt-5-mini", "claude-haiku"]
+    gate = workload.gate
+    ceilings = {str(tier): said for tier, said in gate.ceilings.items()}
+    assert ceilings["free"] == (Ceiling(Window.MONTH, Limit(200_000)),)
+    assert ceilings["pro"] == (
+        Ceiling(Window.DAY, Limit(None, 2_000_000_000)),
+        Ceiling(Window.WEEK, Limit(1_000_000)),
+        Ceiling(Window.MONTH, Limit(2_000_000, 20_000_000_000)),
+    )
+    assert gate.degraded == gate.ceilings
+    assert gate.ladder == (Overage.SOFT_CAP,)
+    assert (gate.grace_tokens, gate.hold, gate.patience_seconds) == (500, HoldPolicy.GROWING, 30.0)
+    assert gate.how_to_ask == "Ask #ai-platform"
+
+
+def test_what_a_provider_and_a_tenant_compile_to() -> None:
+    snapshot = load([FILE], TODAY).snapshot
+    provider = snapshot.models["gpt-5"].provider
+    assert (provider.dialect, provider.base_url) == (Dialect.OPENAI, "https://api.openai.com/v1")
+    assert (provider.key_env, provider.headers) == ("OPENAI_API_KEY", (("x-team", "a"),))
+    assert (provider.timeouts.total, provider.on_disconnect) == (900.0, OnDisconnect.CANCEL)
+    tenant = next(iter(snapshot.tenants.values()))
+    assert (tenant.name, tenant.zone, tenant.owner, tenant.default_tier) == (
+        "Acme Corp",
+        "Europe/Berlin",
+        "ada@acme.example",
+        "free",
+    )
+    (user,) = tenant.users.values()
+    assert (user.id, user.tier, user.email) == ("alice", "pro", "alice@acme.example")
+
+
+def test_degraded_rules() -> None:
+    (unlimited,) = plan(("degraded: same", "degraded: unlimited")).snapshot.workloads.values()
+    assert dict(unlimited.gate.degraded) == {"free": (), "pro": ()}
+    (tiers,) = plan(("gate: chat", "gate: docs")).snapshot.workloads.values()
+    assert dict(tiers.gate.degraded) == {
+        "free": (Ceiling(Window.MONTH, Limit(10_000)),),
+        "pro": (Ceiling(Window.MONTH, Limit(100_000)),),
+    }
+    assert tiers.gate.overage_limit == (Ceiling(Window.MONTH, Limit(None, 500 * 10**9)),)
+
+
+def test_the_document_compiles_to_the_same_snapshot_again() -> None:
+    checked = load([FILE], TODAY)
+    again = compile_document(checked.document)
+    assert again == checked.snapshot
+    assert again.hash == checked.snapshot.hash
+    assert len(again.hash) == 64
+    with pytest.raises(ValueError, match="not the document"):
+        compile_document("[]")
+
+
+SAME: dict[str, tuple[str, str]] = {
+    "tokens": ("free: {month: 200k}", "free: {month: 200_000}"),
+    "tokens in full": ("free: {month: 200k}", "free: {month: {tokens: 200000.0}}"),
+    "money": ("day: $2,", 'day: "2.00 USD",'),
+    "duration": ("total: 15m", "total: 900"),
+    "comment": ("tiers: [", "# customers\ntiers: ["),
+    "default": ("    degraded: same\n", ""),
+    "list of one": ("overage: soft-cap", "overage: [soft-cap]"),
+    "price": ("input: $1.25", "input: 1.250"),
+    "merge key": ("  idea: {}", "  idea: {<<: {status: planned}, status: candidate}"),
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_writing_it_another_way_is_the_same_plan(case: str) -> None:
+    assert plan(SAME[case]).snapshot.hash == load([FILE], TODAY).snapshot.hash
+
+
+def test_the_order_of_names_does_not_matter_but_that_of_models_does() -> None:
+    whole = load([FILE], TODAY)
+    turned = yaml.safe_dump(_turned(yaml.load(GOOD, Loader=yaml.BaseLoader)), sort_keys=False)
+    assert loads(turned, today=TODAY).snapshot == whole.snapshot
+    assert plan(("[gpt-5, claude-sonnet]", "[claude-sonnet, gpt-5]")).snapshot.hash != whole.snapshot.hash
+    assert plan(("free: {month: 200k}", "free: {month: 201k}")).snapshot.hash != whole.snapshot.hash
+
+
+def _turned(part: Any) -> Any:
+    return {key: _turned(part[key]) for key in reversed(part)} if isinstance(part, dict) else part
+
+
+QUIRKS = ["no", "on", "yes", "1e3", "12-30", "0x1f", "1.10", "2026-11-01", "null-ish", "true", "0o7"]
+
+
+@pytest.mark.parametrize("word", QUIRKS)
+def test_words_that_yaml_takes_for_something_else_stay_words(word: str) -> None:
+    checked = plan(("  idea: {}", f"  {word}: {{name: {word}}}"))
+    assert word in [each.workload for each in checked.not_served]
+    assert f'"name":"{word}"' in checked.document
+
+
+def test_nothing_of_the_snapshot_can_be_changed() -> None:
+    snapshot: Any = load([FILE], TODAY).snapshot
+    with pytest.raises(TypeError):
+        snapshot.workloads["x"] = None
+    with pytest.raises(AttributeError):
+        snapshot.name = "x"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("500ms", 0.5),
+        ("5s", 5),
+        ("15m", 900),
+        ("15 min", 900),
+        ("48h", 172_800),
+        ("2d", 172_800),
+        ("90", 90),
+        ("1.5h", 5400),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "12:30", "-5s", "5 weeks", "s", "1e3s"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(text)
+
+
+def test_a_large_plan_is_checked_quickly() -> None:
+    data: dict[str, Any] = yaml.load(GOOD, Loader=yaml.BaseLoader)
+    data["tenants"]["acme"]["users"] = {f"u{i}": {"tier": "pro", "email": f"u{i}@acme.example"} for i in range(5_000)}
+    pattern = data["workloads"]["support-chat"]
+    data["workloads"] = {f"w{i}": pattern | {"name": f"Workload {i}"} for i in range(5_000)}
+    text = yaml.dump(data, Dumper=DUMPER, default_flow_style=None)
+    started = time.perf_counter()
+    checked = loads(text, today=TODAY)
+    took = time.perf_counter() - started
+    assert len(checked.snapshot.workloads) == 5_000
+    assert took < 10, f"{took:.1f} s"
+
+
+DATA: dict[str, Any] = yaml.load(GOOD, Loader=yaml.BaseLoader)
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+LINES = GOOD.splitlines()
+ODD = [
+    "",
+    "~",
+    "{}",
+    "[]",
+    "x",
+    "-1",
+    "0",
+    "*a",
+    "&a b",
+    "$1",
+    "1e9",
+    "\t",
+    "'",
+    '"',
+    ": ",
+    "? ",
+    "!!int x",
+    "é",
+    "<<: *a",
+    "[key]",
+    "%",
+    "- a",
+    "¶",
+    "\x00",
+]
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 10_000), st.integers(0, 10_000), st.sampled_from(ODD) | st.text(max_size=8)),
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_any_change_of_text_is_a_plan_or_located_problems(edits: list[tuple[int, int, str]], cut: bool) -> None:
+    lines = list(LINES)
+    for at, column, text in edits:
+        line = lines[at % len(lines)]
+        where = column % (len(line) + 1)
+        lines[at % len(lines)] = line[:where] + text + ("" if cut else line[where:])
+    _plan_or_problems("\n".join(lines))
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 2**32), st.integers(1, 5))
+def test_any_change_of_structure_is_a_plan_or_located_problems(seed: int, times: int) -> None:
+    data = deepcopy(DATA)
+    chance = random.Random(seed)
+    for _ in range(times):
+        _mutate(data, chance)
+    _plan_or_problems(yaml.dump(data, Dumper=DUMPER, sort_keys=False))
+
+
+def _mutate(data: Any, chance: random.Random) -> None:
+    places: list[tuple[Any, Any]] = []
+    stack: list[Any] = [data]
+    while stack:
+        part = stack.pop()
+        keys: Any = part if isinstance(part, dict) else range(len(part))
+        for key in list(keys):
+            places.append((part, key))
+            if isinstance(part[key], (dict, list)):
+                stack.append(part[key])
+    owner, key = chance.choice(places)
+    other_owner, other_key = chance.choice(places)
+    match chance.randrange(4):
+        case 0:
+            del owner[key]
+        case 1:
+            owner[key] = chance.choice([None, "", "x", "0", [], {}, ["x"], {"x": "y"}, "$1", "[key]"])
+        case 2:
+            owner[key] = deepcopy(other_owner[other_key])
+        case _:
+            if isinstance(owner, dict):
+                owner[chance.choice(["x", "X y", "[key]", "tokens", "<rule>", "0"])] = owner.pop(key)
+
+
+def _plan_or_problems(text: str) -> None:
+    found = _problems(text)
+    if found is None:
+        return
+    assert found
+    lines = text.count("\n") + 2
+    for problem in found:
+        assert problem.file == "plan.yaml"
+        assert 1 <= problem.line <= lines, str(problem)
+        assert problem.column >= 1, str(problem)
+        assert problem.what, str(problem)
+
+
+def _problems(text: str) -> tuple[Problem, ...] | None:
+    try:
+        checked = loads(text, "plan.yaml", TODAY)
+    except PlanError as error:
+        return error.problems
+    assert compile_document(checked.document) == checked.snapshot
+    return None
+
+
+def test_the_schema_describes_every_field() -> None:
+    schema = json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    described = 0
+    for part in [schema, *schema["$defs"].values()]:
+        for name, field in part.get("properties", {}).items():
+            assert "description" in field or "$ref" in field, name
+            described += 1
+    assert described > 60
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["upshift"]["enum"] == [1, "1"]
+    assert "null" not in str(schema)
+
+
+def test_the_same_plan_makes_no_difference() -> None:
+    snapshot = load([FILE], TODAY).snapshot
+    assert difference(snapshot, snapshot) == []
+    assert difference(snapshot, compile_document(load([FILE], TODAY).document)) == []
+
+
+DIFFERENCES: dict[str, tuple[tuple[tuple[str, str], ...], str, str, str]] = {
+    "ceiling": ((("free: {month: 200k}", "free: {month: 300k}"),), "ceiling", "support-chat/free", "users of tier free of support-chat: 200k tokens a month -> 300k tokens a month"),
+    "ladder": ((("overage: soft-cap", "overage: [soft-cap, pay-as-you-go]"),), "overage", "support-chat", "soft-cap then pay-as-you-go instead of soft-cap"),
+    "stopped": ((("status: committed", "status: planned"),), "stopped", "support-chat", "no longer served: its callers will be refused"),
+    "served": ((("status: planned\n    models: {primary: budget}", "status: committed\n    models: {primary: budget, degrade_to: budget}"),), "served", "search", "search is served to acme by gpt-5-mini, claude-haiku"),
+    "route": ((("premium: [gpt-5, claude-sonnet]", "premium: [claude-sonnet, gpt-5]"),), "route", "support-chat", "served by claude-sonnet, gpt-5 (after"),
+    "upstream": ((("id: gpt-5-2025-08-07", "id: gpt-5.1"),), "route", "gpt-5", "served by openai/gpt-5.1 instead of openai/gpt-5-2025-08-07"),
+    "price": ((("input: $1.25", "input: $1.50"),), "price", "gpt-5", "input $1.25 -> $1.50 (+20.0%)"),
+    "alias": ((("    aliases: [gpt-5-latest]\n", ""),), "model", "gpt-5-latest", "can no longer be asked for"),
+    "user": ((("      alice: {tier: pro, email: alice@acme.example}", "      bob: {tier: pro}"), ("lead: alice", "lead: bob")), "user", "acme/alice", "is removed and counts as tier free"),
+    "user refused": ((("      alice: {tier: pro, email: alice@acme.example}", "      bob: {tier: pro}"), ("    default_tier: free\n", "")), "user", "acme/alice", "is removed and will be refused"),
+    "user's tier": ((("alice: {tier: pro,", "alice: {tier: free,"),), "user", "acme/alice", "tier pro -> free"),
+    "zone": ((("Europe/Berlin", "Europe/Paris"),), "tenant", "acme", "current counters begin anew"),
+    "tenant": ((("tenants:\n", "tenants:\n  beta: {owner: a@b.example, default_tier: free}\n"),), "tenant", "beta", "begins with 0 users"),
+    "grace": ((("grace: 500", "grace: 600"),), "overage", "support-chat", "600 tokens instead of 500 tokens"),
+    "provider": ((("max_connections: 1000", "max_connections: 10"),), "provider", "openai", "max connections 1000 -> 10"),
+    "ability": ((("can: [tools, images, json]", "can: [tools, json]"),), "model", "gpt-5", "no longer serves calls that need images"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DIFFERENCES)
+def test_consequences_in_words(case: str) -> None:
+    changes, kind, subject, words = DIFFERENCES[case]
+    found = difference(load([FILE], TODAY).snapshot, plan(*changes).snapshot)
+    here = [each.text for each in found if each.kind == kind and each.subject == subject]
+    assert any(words in text for text in here), found
+
+
+def test_the_first_plan_is_all_new() -> None:
+    kinds = {str(each.kind) for each in difference(None, load([FILE], TODAY).snapshot)}
+    assert kinds == {"served", "ceiling", "tenant", "model", "provider"}
