@@ -1,17 +1,16 @@
-"""Where are the parts joined? Settings -> store -> gateway, and the admin process beside it."""
+"""Where are the parts of the gateway's process joined? Settings -> store -> gateway."""
 
 import asyncio
-import contextlib
 import os
 import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
 import structlog
 
-from upshift.admin.desk import ActError, Desk, in_force
+from upshift.admin.desk import Desk, in_force
+from upshift.engine.notify import Channel, Mail, Webhook
 from upshift.gateway.accounts import Accounts, Calendar
 from upshift.gateway.call import Routes
 from upshift.gateway.clock import Clock, SystemClock
@@ -20,10 +19,8 @@ from upshift.gateway.flow import Flow
 from upshift.gateway.regime import Regime
 from upshift.http.exchange import Headers
 from upshift.http.server import Server, ServerLimits, serve
-from upshift.model.entry import Adjust, Grant
 from upshift.settings import Settings
 from upshift.store.journal import Journal
-from upshift.store.ledger import Ledger
 from upshift.store.sqlite_journal import SqliteJournal
 from upshift.store.sqlite_ledger import SqliteLedger
 from upshift.traffic.snapshot import InForce
@@ -41,17 +38,33 @@ def open_desk(db: Path, clock: Clock | None = None) -> Desk:
     return Desk(open_journal(db), (clock or SystemClock()).now)
 
 
+def channels(settings: Settings) -> list[Channel]:
+    """The ways out that alerts take. Raises ValueError for a URL that is none."""
+    found: list[Channel] = []
+    if settings.smtp_url:
+        found.append(Mail(settings.smtp_url, settings.mail_from))
+    if settings.webhook_url:
+        found.append(Webhook(settings.webhook_url, settings.webhook_secret))
+    return found
+
+
 class JournalSource:
-    """What is in force, read from the journal. Its connection is its own, since it is used off the event loop."""
+    """What is in force, read from the journal. A file that cannot be read for a moment is an OSError here."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
     def version(self) -> int:
-        return self._journal.version()
+        try:
+            return self._journal.version()
+        except sqlite3.Error as error:
+            raise OSError(f"the journal cannot be read: {error}") from error
 
     def load(self) -> InForce:
-        return in_force(self._journal)
+        try:
+            return in_force(self._journal)
+        except sqlite3.Error as error:
+            raise OSError(f"the journal cannot be read: {error}") from error
 
 
 class Gateway:
@@ -82,7 +95,11 @@ class Gateway:
 
 
 async def start_gateway(settings: Settings, clock: Clock | None = None) -> Gateway:
-    """Open the ledger (recovering what a crash left), load what is in force, and listen."""
+    """Open the ledger (recovering what a crash left), load what is in force, and listen.
+
+    Raises ActError before the first plan, OSError when the address or the file cannot be had (also when another
+    gateway has it), StoreVersionError, and sqlite3.Error.
+    """
     clock = clock or SystemClock()
     ledger = await SqliteLedger.open(settings.db, clock.now())
     recovered = ledger.recovered
@@ -95,14 +112,18 @@ async def start_gateway(settings: Settings, clock: Clock | None = None) -> Gatew
             note="in flight when the process ended; counted at what they held and marked lost",
         )
     journal = open_journal(settings.db)
-    source = JournalSource(journal)
     try:
-        version = source.version()
-        first = source.load()
-    except ActError:
+        return await _join(settings, clock, ledger, journal)
+    except BaseException:
         await ledger.close()
         journal.close()
         raise
+
+
+async def _join(settings: Settings, clock: Clock, ledger: SqliteLedger, journal: Journal) -> Gateway:
+    source = JournalSource(journal)
+    version = source.version()
+    first = source.load()
     regime = Regime(source, first, version)
     routes = Routes(os.environ)
     for missing in routes.missing(first.snapshot):
@@ -110,15 +131,6 @@ async def start_gateway(settings: Settings, clock: Clock | None = None) -> Gatew
     accounts = Accounts(Calendar())
     flow = Flow(regime=regime, ledger=ledger, routes=routes, accounts=accounts, clock=clock, strict=settings.strict)
     regime.on_change(accounts.forget)
-
-    def take_in() -> None:
-        """Grants and adjustments that other processes asked for become entries here, where the counters are."""
-        for entry in journal.submitted():
-            ledger.append(entry)
-            log.info("ledger.taken_in", entry=entry.id)
-
-    regime.on_change(take_in)
-    take_in()
 
     def on_error(error: BaseException) -> None:
         log.error("gateway.bug", exc_info=error)
@@ -136,3 +148,30 @@ async def start_gateway(settings: Settings, clock: Clock | None = None) -> Gatew
     )
     watch = asyncio.create_task(regime.watch(settings.reload_seconds))
     return Gateway(server, flow, ledger, journal, [watch])
+
+
+async def run_gateway(settings: Settings, ready: Callable[[Gateway], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then let calls in flight end; a second signal ends them at once.
+
+    `ready` is called once the socket is open. Raises what start_gateway raises.
+    """
+    stop, at_once = asyncio.Event(), asyncio.Event()
+
+    def asked_to_stop() -> None:
+        (at_once if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, asked_to_stop)
+    gateway = await start_gateway(settings)
+    ready(gateway)
+    await stop.wait()
+    log.info("gateway.stopping", in_flight=gateway.server.in_flight, grace_seconds=settings.grace_seconds)
+    closing = asyncio.create_task(gateway.close(settings.grace_seconds))
+    impatient = asyncio.create_task(at_once.wait())
+    await asyncio.wait({closing, impatient}, return_when=asyncio.FIRST_COMPLETED)
+    impatient.cancel()
+    if not closing.done():
+        log.warning("gateway.cutting", in_flight=gateway.server.in_flight)
+        await gateway.server.shutdown(0.0)
+    await closing

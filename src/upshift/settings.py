@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 PREFIX = "UPSHIFT_"
 
@@ -15,26 +17,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The ledger's SQLite file."""
     host: str = "127.0.0.1"
     """Address the gateway binds; loopback unless told otherwise."""
-    port: int = 8787
-    """Port of the gateway: the base URL of clients."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8787
+    """Port of the gateway: the base URL of clients. 0 takes a free one."""
     admin_host: str = "127.0.0.1"
-    admin_port: int = 8788
-    """Port of the admin API."""
+    """Address the admin API binds."""
+    admin_port: Annotated[int, Meta(ge=0, le=65535)] = 8788
+    """Port of the admin API. 0 takes a free one."""
     strict: bool = False
     """Send nothing to a provider before the hold is on disk, at the price of one commit of latency."""
-    grace_seconds: float = 30.0
+    grace_seconds: Annotated[float, Meta(ge=0)] = 30.0
     """How long calls in flight may go on after a stop was asked for."""
-    max_body_bytes: int = 64 * 1024 * 1024
-    reload_seconds: float = 0.2
+    max_body_bytes: Annotated[int, Meta(gt=0)] = 64 * 1024 * 1024
+    """The largest request that is accepted."""
+    reload_seconds: Annotated[float, Meta(gt=0)] = 0.2
     """How soon a change of plan, keys or consents is in force."""
     smtp_url: str = ""
     """smtp://user:password@host:587 (STARTTLS), smtps://…:465, or smtp+plain://host:25; empty sends no e-mail."""
     mail_from: str = "upshift@localhost"
+    """The sender of e-mails."""
     webhook_url: str = ""
     """Every alert is posted here as a CloudEvent; empty posts none."""
     webhook_secret: str = ""
     """Signs webhooks: header x-upshift-signature is the HMAC-SHA256 of the body in hex."""
-    log_level: str = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged to stderr: this and what is worse."""
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -59,6 +65,12 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         except msgspec.ValidationError as error:
             raise ValueError(f"{name}={value!r}: {error}") from None
     return msgspec.structs.replace(Settings(), **found)
+
+
+def to_environment(settings: Settings) -> dict[str, str]:
+    """The variables that from_environment reads as these settings; for a child process."""
+    found = {PREFIX + name.upper(): getattr(settings, name) for name in settings.__struct_fields__}
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in found.items()}
 
 
 IGNORED = frozenset({"key", "admin_url"})

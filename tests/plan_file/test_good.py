@@ -334,6 +334,14 @@ DIFFERENCES: dict[str, tuple[tuple[tuple[str, str], ...], str, str, str]] = {
     "tenant": ((("tenants:\n", "tenants:\n  beta: {owner: a@b.example, default_tier: free}\n"),), "tenant", "beta", "begins with 0 users"),
     "grace": ((("grace: 500", "grace: 600"),), "overage", "support-chat", "600 tokens instead of 500 tokens"),
     "provider": ((("max_connections: 1000", "max_connections: 10"),), "provider", "openai", "max connections 1000 -> 10"),
+    "longest answer": ((("max_output: 128k", "max_output: 64k"),), "model", "gpt-5", "longest answer of gpt-5: 128k -> 64k"),
+    "context": ((("context: 400k", "context: 300k"),), "model", "gpt-5", "context of gpt-5: 400k -> 300k"),
+    "steps of price": ((("      long: [{above: 200k, input: $2.50, output: $15}]\n", ""),), "price", "gpt-5", "above 200k $2.50 in and $15.00 out"),
+    "owner": ((("owner: ada@acme.example", "owner: bob@acme.example"),), "tenant", "acme", "goes to bob@acme.example instead of ada@acme.example"),
+    "default tier": ((("default_tier: free", "default_tier: pro"),), "tenant", "acme", "tier free -> tier pro"),
+    "new user": ((("    users:\n", "    users:\n      bob: {tier: free}\n"),), "user", "acme/bob", "gets tier free"),
+    "unlimited": ((("degraded: same", "degraded: unlimited"),), "ceiling", "support-chat/pro", "after a soft cap: $2.00 a day and 1M tokens a week and 2M tokens or $20.00 a month -> without limit"),
+    "another gate": ((("gate: chat", "gate: docs"),), "ceiling", "support-chat", "pay-as-you-go of a tenant for support-chat: without limit -> $500.00 a month"),
     "ability": ((("can: [tools, images, json]", "can: [tools, json]"),), "model", "gpt-5", "no longer serves calls that need images"),
 }  # fmt: skip
 
@@ -344,6 +352,15 @@ def test_consequences_in_words(case: str) -> None:
     found = difference(load([FILE], TODAY).snapshot, plan(*changes).snapshot)
     here = [each.text for each in found if each.kind == kind and each.subject == subject]
     assert any(words in text for text in here), found
+
+
+def test_tenants_that_come_and_go() -> None:
+    beta = ("tenants:\n", "tenants:\n  beta: {owner: a@b.example, default_tier: free}\n")
+    two = plan(beta, ("tenants: [acme]", "tenants: [acme, beta]")).snapshot
+    texts = [each.text for each in difference(two, load([FILE], TODAY).snapshot)]
+    assert "tenant beta may no longer call support-chat: its calls will be refused" in texts
+    assert "tenant beta is removed: all its keys will be refused" in texts
+    assert "tenant beta may call support-chat" in [each.text for each in difference(load([FILE], TODAY).snapshot, two)]
 
 
 def test_the_first_plan_is_all_new() -> None:

@@ -1,23 +1,25 @@
 """What may an administrator do? Each act checked, recorded with who did it, and in force within a second."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
 import msgspec
 
-from upshift.model.budget import Amount, Bucket, BudgetKey
-from upshift.model.entry import Adjust, Decision, Grant
+from upshift.admin.amounts import MOST_NANO
+from upshift.model.budget import Amount, Bucket, Claim
+from upshift.model.entry import Adjust, Grant
 from upshift.model.ids import KeyId, TenantId, UserId, WorkloadId
 from upshift.model.key import Key, Role
 from upshift.model.money import Nano
 from upshift.model.span import MICROS, Instant, Window, period_of, to_datetime
 from upshift.plan_file import Checked, Consequence, compile_document, difference, loads
 from upshift.plan_file import load as load_files
-from upshift.store.journal import Journal
+from upshift.store.journal import Journal, OptIn
+from upshift.traffic import ceilings
 from upshift.traffic.identify import digest
-from upshift.traffic.snapshot import InForce, Overage, Snapshot
+from upshift.traffic.snapshot import Consent, InForce, Overage, Snapshot, Tenant, User, Workload
 
 
 class ActError(Exception):
@@ -55,7 +57,7 @@ class Desk:
     def snapshot(self) -> Snapshot | None:
         """The plan in force, compiled; None before the first."""
         plan = self.journal.plan_in_force()
-        return None if plan is None else compile_document(plan.document)
+        return None if plan is None else compile_document(plan.document.decode())
 
     def need_snapshot(self) -> Snapshot:
         """The plan in force. Raises ActError before the first."""
@@ -88,15 +90,15 @@ class Desk:
         self.only_admin(actor, "apply a plan")
         consequences = self.compare(checked)
         at, snapshot = self.now(), checked.snapshot
-        self.journal.apply_plan(hash=snapshot.hash, document=checked.document, name=snapshot.name, by=actor.name, at=at)
-        self._decide("plan-applied", "", snapshot.hash, actor, {"name": snapshot.name, "changes": len(consequences)})
+        self.journal.apply_plan(snapshot.hash, checked.document.encode(), snapshot.name, actor.name, at)
         return consequences
 
     # keys ---------------------------------------------------------------------------------------------------------
 
     def first_admin(self) -> Issued | None:
         """The key of the first run; None when an admin key exists already."""
-        if any(key.role is Role.ADMIN and key.revoked is None for key in self.journal.keys()):
+        known = self.journal.keys()
+        if any(key.role is Role.ADMIN and key.revoked is None for key in known):
             return None
         return self._add(Role.ADMIN, "first admin", Actor("first run", Role.ADMIN))
 
@@ -127,27 +129,30 @@ class Desk:
 
     def rotate(self, actor: Actor, key_id: str, overlap_seconds: float = 0) -> Issued:
         """A new secret with the same scope; the old one goes on for `overlap_seconds`, so that nobody is cut off."""
-        old = self._live_key(actor, key_id)
+        old, now = self._live_key(actor, key_id), self.now()
+        if old.expires is not None and old.expires <= now:
+            raise ActError(f"key {key_id} has expired; issue another", 409)
+        if overlap_seconds < 0:
+            raise ActError("the overlap cannot be negative")
         issued = self._add(old.role, old.name, actor, old.tenant, old.user, old.workloads, old.expires, replaces=old.id)
-        self.journal.expire_key(old.id, self.now() + int(overlap_seconds * MICROS), actor.name)
-        self._decide("key-rotated", old.tenant, old.id, actor, {"new": issued.key.id, "overlap": int(overlap_seconds)})
+        self.journal.expire_key(old.id, now + int(overlap_seconds * MICROS), actor.name, now)
         return issued
 
     def revoke(self, actor: Actor, key_id: str) -> Key:
         """End a key now."""
-        key = self._live_key(actor, key_id)
-        self.journal.revoke_key(key.id, self.now(), actor.name)
-        self._decide("key-revoked", key.tenant, key.id, actor, {})
-        return key
+        key, now = self._live_key(actor, key_id), self.now()
+        self.journal.revoke_key(key.id, now, actor.name)
+        return msgspec.structs.replace(key, revoked=now)
 
     def keys(self, actor: Actor) -> list[Key]:
         """The keys that the actor may see."""
-        return [key for key in self.journal.keys() if not actor.tenant or key.tenant == actor.tenant]
+        known = self.journal.keys()
+        return [key for key in known if not actor.tenant or key.tenant == actor.tenant]
 
     def actor_of(self, secret: str) -> Actor:
         """Who holds this secret. Raises ActError for anything but a live admin's."""
-        now = self.now()
-        found = next((key for key in self.journal.keys() if key.digest == digest(secret)), None)
+        now, known, asked = self.now(), self.journal.keys(), digest(secret)
+        found = next((key for key in known if key.digest == asked), None)
         if found is None:
             raise ActError("the key is unknown", 401)
         if found.revoked is not None and found.revoked <= now:
@@ -167,11 +172,17 @@ class Desk:
         self.only_own(actor, tenant)
         if amount.tokens < 0 or amount.nano < 0 or not (amount.tokens or amount.nano):
             raise ActError("a grant is a positive number of tokens or amount of money")
-        key = self._key(tenant, user, workload, Bucket.INCLUDED, window)
         if not reason.strip():
             raise ActError("a grant needs a reason")
-        grant = Grant(id=_name("grant"), at=self.now(), keys=(key,), amount=amount, by=actor.name, reason=reason)
-        self.journal.submit(grant)
+        claim = self._claim(tenant, user, workload, window)
+        for granted, limit, kind, other in (
+            (amount.tokens, claim.limit.tokens, "tokens", "money"),
+            (amount.nano, claim.limit.nano, "money", "tokens"),
+        ):
+            if granted and limit is None:
+                raise ActError(f"the {window} ceiling of {user} for {workload} does not limit {kind}; grant {other}")
+        grant = Grant(id=_name("grant"), at=self.now(), keys=(claim.key,), amount=amount, by=actor.name, reason=reason)
+        self.journal.ask(grant)
         return grant
 
     def adjust(
@@ -179,14 +190,18 @@ class Desk:
     ) -> Adjust:
         """Correct what a counter has spent (a credit note, a provider's invoice)."""
         self.only_admin(actor, "adjust what was spent")
+        if not (amount.tokens or amount.nano):
+            raise ActError("an adjustment is a number of tokens or amount of money other than zero")
         if not reason.strip():
             raise ActError("an adjustment needs a reason")
-        key = self._key(tenant, user, workload, Bucket.INCLUDED, window)
-        adjust = Adjust(id=_name("adjust"), at=self.now(), keys=(key,), amount=amount, by=actor.name, reason=reason)
-        self.journal.submit(adjust)
+        claim = self._claim(tenant, user, workload, window)
+        adjust = Adjust(
+            id=_name("adjust"), at=self.now(), keys=(claim.key,), amount=amount, by=actor.name, reason=reason
+        )
+        self.journal.ask(adjust)
         return adjust
 
-    def opt_in(self, actor: Actor, *, tenant: str, workload: str, limit: Nano | None) -> Decision:
+    def opt_in(self, actor: Actor, *, tenant: str, workload: str, limit: Nano | None) -> OptIn:
         """Switch pay-as-you-go on. Only the tenant's own admin may: nobody else can agree to its invoice."""
         self._own_admin(actor, tenant)
         found = self._workload(tenant, workload)
@@ -195,13 +210,18 @@ class Desk:
                 f"gate {found.gate.id} of workload {workload} does not offer pay-as-you-go (it has"
                 f" {', '.join(found.gate.ladder)}); the plan would have to offer it first"
             )
-        return self._decide("payg-opt-in", tenant, workload, actor, {"limit": limit})
+        if limit is not None and not 0 < limit <= MOST_NANO:
+            raise ActError("the limit is an amount of money above zero; leave it out for the gate's own")
+        consent = OptIn(TenantId(tenant), WorkloadId(workload), limit, actor.name, self.now())
+        self.journal.opt_in(consent.tenant, consent.workload, limit, consent.by, consent.at)
+        return consent
 
-    def opt_out(self, actor: Actor, *, tenant: str, workload: str) -> Decision:
-        """Switch pay-as-you-go off."""
+    def opt_out(self, actor: Actor, *, tenant: str, workload: str) -> None:
+        """Switch pay-as-you-go off, also of a workload that the plan does not serve any more."""
         self._own_admin(actor, tenant)
-        self._workload(tenant, workload)
-        return self._decide("payg-opt-out", tenant, workload, actor, {})
+        if not any((each.tenant, each.workload) == (tenant, workload) for each in self.journal.consents()):
+            raise ActError(f"pay-as-you-go is not on for workload {workload!r} of tenant {tenant}", 404)
+        self.journal.opt_out(TenantId(tenant), WorkloadId(workload), actor.name, self.now())
 
     # checks -------------------------------------------------------------------------------------------------------
 
@@ -223,31 +243,57 @@ class Desk:
                 403,
             )
 
-    def _workload(self, tenant: str, workload: str):  # type: ignore[no-untyped-def]
+    def _workload(self, tenant: str, workload: str) -> Workload:
         snapshot = self.need_snapshot()
         found = snapshot.workloads.get(WorkloadId(workload))
         if found is None or TenantId(tenant) not in found.tenants:
-            names = ", ".join(sorted(snapshot.workloads)) or "none"
+            # Workloads of other tenants are not named, since this is also what a tenant's admin is told.
+            own = sorted(each.id for each in snapshot.workloads.values() if TenantId(tenant) in each.tenants)
+            names = ", ".join(own) or "none"
             raise ActError(f"tenant {tenant!r} has no workload {workload!r}; served: {names}", 404)
         return found
 
-    def _check_scope(self, role: Role, tenant: str, user: str, workloads: Sequence[str]) -> None:
-        snapshot = self.need_snapshot()
-        found = snapshot.tenants.get(TenantId(tenant))
+    def _tenant(self, tenant: str) -> Tenant:
+        tenants = self.need_snapshot().tenants
+        found = tenants.get(TenantId(tenant))
         if found is None:
-            raise ActError(f"the plan has no tenant {tenant!r}; it has {', '.join(sorted(snapshot.tenants))}", 404)
+            names = ", ".join(sorted(tenants)) or "none"
+            raise ActError(f"the plan has no tenant {tenant!r}; it has {names}", 404)
+        return found
+
+    def _user(self, tenant: Tenant, user: str) -> User:
+        found = tenant.users.get(UserId(user))
+        if found is not None:
+            return found
+        if tenant.default_tier is None:
+            raise ActError(f"tenant {tenant.id} lists no user {user!r} and has no default tier for others", 404)
+        return User(UserId(user), tenant.default_tier)
+
+    def _check_scope(self, role: Role, tenant: str, user: str, workloads: Sequence[str]) -> None:
+        found = self._tenant(tenant)
         if role is Role.TENANT_ADMIN and (user or workloads):
             raise ActError("a tenant's admin key is for administration, not for calls: name no user or workload")
-        if user and user not in found.users and found.default_tier is None:
-            raise ActError(f"tenant {tenant} lists no user {user!r} and has no default tier for others", 404)
+        if user:
+            self._user(found, user)
         for workload in workloads:
             self._workload(tenant, workload)
 
-    def _key(self, tenant: str, user: str, workload: str, bucket: Bucket, window: Window) -> BudgetKey:
-        self._workload(tenant, workload)
-        zone = self.need_snapshot().tenants[TenantId(tenant)].zone
-        period = period_of(window, zone, self.now())
-        return BudgetKey(TenantId(tenant), UserId(user), WorkloadId(workload), bucket, window.value, period.label)
+    def _claim(self, tenant: str, user: str, workload: str, window: Window) -> Claim:
+        """The ceiling that a person means by these names."""
+        found, served, now = self._tenant(tenant), self._workload(tenant, workload), self.now()
+        claims = ceilings.claims(
+            found,
+            self._user(found, user),
+            served,
+            Bucket.INCLUDED,
+            None,
+            lambda each, zone: period_of(each, zone, now),
+        )
+        for claim in claims:
+            if claim.period.window is window:
+                return claim
+        windows = ", ".join(claim.key.window for claim in claims)
+        raise ActError(f"{user} has no ceiling per {window} for workload {workload}; there is one per {windows}")
 
     def _live_key(self, actor: Actor, key_id: str) -> Key:
         found = next((key for key in self.keys(actor) if key.id == key_id), None)
@@ -287,23 +333,7 @@ class Desk:
             by=actor.name,
         )
         self.journal.add_key(key)
-        self._decide("key-issued", tenant, key.id, actor, {"role": role.value, "name": name, "user": user})
         return Issued(key, secret)
-
-    def _decide(
-        self, kind: str, tenant: str, subject: str, actor: Actor, detail: Mapping[str, str | int | bool | None]
-    ) -> Decision:
-        decision = Decision(
-            id=_name("decision"),
-            at=self.now(),
-            kind=kind,
-            tenant=tenant,
-            subject=subject,
-            by=actor.name,
-            detail=dict(detail),
-        )
-        self.journal.decide(decision)
-        return decision
 
 
 def in_force(journal: Journal) -> InForce:
@@ -311,10 +341,14 @@ def in_force(journal: Journal) -> InForce:
     plan = journal.plan_in_force()
     if plan is None:
         raise ActError("no plan is in force yet; apply one with: upshift plan apply FILE", 409)
+    keys = journal.keys()
     return InForce(
-        snapshot=compile_document(plan.document),
-        keys={key.digest: key for key in journal.keys()},
-        consents=journal.consents(),
+        snapshot=compile_document(plan.document.decode()),
+        keys={key.digest: key for key in keys},
+        consents={
+            (each.tenant, each.workload): Consent(each.tenant, each.workload, each.by, each.limit)
+            for each in journal.consents()
+        },
     )
 
 

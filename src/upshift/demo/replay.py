@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import anthropic
 import msgspec
 import openai
+from anthropic.types import MessageParam
+from openai.types.chat import ChatCompletionUserMessageParam
 
 from upshift.demo.story import Line, Part
 
@@ -38,7 +40,7 @@ class Seen(msgspec.Struct):
 
 
 class Clients:
-    """One SDK client per user, as each user's own program would have. Retries are off, so that each call is one call."""
+    """One SDK client per user, as each user's own program has. Retries are off, so that each call is one call."""
 
     def __init__(self, base_url: str, secrets: Mapping[Part, str]) -> None:
         self._openai: dict[Part, openai.AsyncOpenAI] = {}
@@ -72,31 +74,33 @@ class Clients:
 
     async def _call_openai(self, line: Line, seen: Seen) -> None:
         raw = self._openai[line.part].chat.completions.with_raw_response
-        messages = [{"role": "user", "content": line.prompt}]
+        said: ChatCompletionUserMessageParam = {"role": "user", "content": line.prompt}
         if line.streamed:
-            response = await raw.create(model=line.part.model, messages=messages, max_tokens=4096, stream=True)  # type: ignore[arg-type]
+            response = await raw.create(model=line.part.model, messages=[said], max_tokens=4096, stream=True)
             seen.headers(response.headers)
             async for _ in response.parse():
                 pass
         else:
-            whole = await raw.create(model=line.part.model, messages=messages, max_tokens=4096)  # type: ignore[arg-type]
+            whole = await raw.create(model=line.part.model, messages=[said], max_tokens=4096)
             seen.headers(whole.headers)
 
     async def _call_anthropic(self, line: Line, seen: Seen) -> None:
         raw = self._anthropic[line.part].messages.with_raw_response
-        messages = [{"role": "user", "content": line.prompt}]
+        said: MessageParam = {"role": "user", "content": line.prompt}
         if line.streamed:
-            response = await raw.create(model=line.part.model, messages=messages, max_tokens=4096, stream=True)  # type: ignore[arg-type]
+            response = await raw.create(model=line.part.model, messages=[said], max_tokens=4096, stream=True)
             seen.headers(response.headers)
-            async for _ in await _parsed(response):
+            async for _ in await response.parse():
                 pass
         else:
-            whole = await raw.create(model=line.part.model, messages=messages, max_tokens=4096)  # type: ignore[arg-type]
+            whole = await raw.create(model=line.part.model, messages=[said], max_tokens=4096)
             seen.headers(whole.headers)
 
     async def close(self) -> None:
-        for client in (*self._openai.values(), *self._anthropic.values()):
-            await client.close()
+        for openai_client in self._openai.values():
+            await openai_client.close()
+        for anthropic_client in self._anthropic.values():
+            await anthropic_client.close()
 
 
 async def replay(clients: Clients, script: Sequence[Line], progress: Callable[[int], None]) -> Seen:

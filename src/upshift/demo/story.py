@@ -9,7 +9,7 @@ from upshift.simulated.traces import Arrival
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One user of one workload. `share` is its part of all calls; `app` is an application's key that names its users."""
+    """One user of one workload. `share` is its part of all calls; `app`: by an application's key that names users."""
 
     tenant: str
     user: str
@@ -21,22 +21,22 @@ class Part(msgspec.Struct, frozen=True):
 
 
 CAST = (
-    Part("acme", "alice", "support-chat", "claude-sonnet-4-5", "anthropic", 0.24),
-    Part("acme", "bob", "support-chat", "gpt-4.1", "openai", 0.12),
-    Part("acme", "carol", "support-chat", "claude-sonnet-4-5", "anthropic", 0.08),
-    Part("acme", "dave", "support-chat", "gpt-4.1", "openai", 0.06),
-    Part("acme", "erin", "docs-qa", "gpt-4.1", "openai", 0.16),
-    Part("globex", "frank", "docs-qa", "gpt-4.1", "openai", 0.07),
-    Part("acme", "visitor-1041", "call-summaries", "gpt-4.1-mini", "openai", 0.06, app=True),
-    Part("acme", "visitor-2077", "call-summaries", "claude-haiku-4-5", "anthropic", 0.04, app=True),
-    Part("acme", "heidi", "code-review", "claude-opus-4-1", "anthropic", 0.17),
+    Part("acme", "alice", "support-chat", "claude-sonnet-5-5", "anthropic", 0.24),
+    Part("acme", "bob", "support-chat", "gpt-6.1-sol", "openai", 0.12),
+    Part("acme", "carol", "support-chat", "claude-sonnet-5-5", "anthropic", 0.08),
+    Part("acme", "dave", "support-chat", "gpt-6.1-sol", "openai", 0.06),
+    Part("acme", "erin", "docs-qa", "gpt-6.1-sol", "openai", 0.16),
+    Part("globex", "frank", "docs-qa", "gpt-6.1-sol", "openai", 0.07),
+    Part("acme", "visitor-1041", "call-summaries", "gpt-6-luna", "openai", 0.06, app=True),
+    Part("acme", "visitor-2077", "call-summaries", "claude-haiku-5-5", "anthropic", 0.04, app=True),
+    Part("acme", "heidi", "code-review", "claude-opus-5-5", "anthropic", 0.17),
 )
 STREAMED = 0.6
 
-_WORDS = (
+_TEXT = (
     "the order that was placed on monday has not arrived and the customer would like to know when it will be "
     "delivered or whether a refund is possible since the gift is for a birthday next week"
-).split()
+)
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -55,12 +55,13 @@ def script(arrivals: Sequence[Arrival], calls: int, seconds: float, seed: int) -
     simulated provider is told to answer with as many tokens as the trace has.
     """
     draws = Random(seed)
+    vocabulary = _TEXT.split()
     chosen = arrivals[:calls]
     last = max(arrival.t_seconds for arrival in chosen) or 1.0
     parts = draws.choices(CAST, weights=[part.share for part in CAST], k=len(chosen))
     lines = []
     for arrival, part in zip(chosen, parts, strict=True):
-        words = " ".join(draws.choices(_WORDS, k=max(4, arrival.input_tokens)))
+        words = " ".join(draws.choices(vocabulary, k=max(4, arrival.input_tokens)))
         prompt = f"{words}\n[[simulate: output_tokens={max(1, arrival.output_tokens)}]]"
         lines.append(Line(arrival.t_seconds / last * seconds, part, draws.random() < STREAMED, prompt))
     return lines

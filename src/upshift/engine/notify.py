@@ -3,13 +3,15 @@
 import asyncio
 import hashlib
 import hmac
+import http.client
 import smtplib
+import sqlite3
 import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from email.message import EmailMessage
-from typing import Protocol
+from typing import Protocol, assert_never
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -18,14 +20,23 @@ import structlog
 from upshift.engine import letters
 from upshift.model.entry import Alert
 from upshift.model.ids import TenantId, WorkloadId
-from upshift.model.span import Instant
-from upshift.store.journal import Journal
+from upshift.model.span import MICROS, Instant
+from upshift.store.journal import Delivery, DeliveryState, Journal, Raised
 from upshift.traffic.snapshot import Snapshot
 
 log = structlog.get_logger()
 
 E_MAIL_AT = 90
 """The one threshold that is worth an e-mail; 70 is a notice in the product, 100 an event."""
+
+
+_LOOK_BACK = 10_000
+"""So many alerts are looked at; older ones that were never delivered are history."""
+_NEVER = 100 * 366 * 86_400.0
+"""Seconds after which a claim without an outcome is free again: a second e-mail is worse than a missing one."""
+_FIRST_RETRY, _LAST_RETRY = 5.0, 300.0
+_UNDER_WAY = 120.0
+"""Seconds that one delivery takes at most."""
 
 
 class UndeliveredError(Exception):
@@ -75,11 +86,17 @@ class Mail:
             client = self._connect()
         except (OSError, smtplib.SMTPException) as error:
             raise UndeliveredError(f"{self._host}:{self._port}: {error}") from error
-        with client:
-            try:
-                client.send_message(message)
-            except (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused) as error:
-                raise UndeliveredError(f"{self._host}:{self._port}: {error}") from error
+        try:
+            client.send_message(message)
+        except (
+            smtplib.SMTPResponseException,
+            smtplib.SMTPRecipientsRefused,
+            smtplib.SMTPNotSupportedError,
+        ) as error:
+            raise UndeliveredError(f"{self._host}:{self._port}: {error}") from error
+        finally:
+            # Not quit(): what the server says to that must not undo that it has taken the message.
+            client.close()
 
     def _connect(self) -> smtplib.SMTP:
         context = ssl.create_default_context()
@@ -118,9 +135,11 @@ class Webhook:
             with urllib.request.urlopen(request, timeout=20):  # noqa: S310
                 return
         except urllib.error.HTTPError as error:
-            raise UndeliveredError(f"{self._url}: status {error.code}") from error
-        except urllib.error.URLError as error:
-            raise UndeliveredError(f"{self._url}: {error.reason}") from error
+            error.close()
+            raise UndeliveredError(f"status {error.code}") from error
+        except (OSError, http.client.HTTPException) as error:
+            # It may have arrived all the same: the event's id lets the receiver drop the second.
+            raise UndeliveredError(f"{error}") from error
 
 
 class Notifier:
@@ -141,32 +160,70 @@ class Notifier:
         self._snapshot = snapshot
         self._channels = channels
         self._now = now
+        self._seen = 0
+        self._again: Instant | None = None
+        """With these two most looks cost one row: nothing was raised since, and no retry is due before."""
 
     def tick(self) -> int:
         """Send what is due; returns how many deliveries were made. Blocking: call it off the event loop."""
-        snapshot = self._snapshot()
-        if snapshot is None:
+        snapshot, now = self._snapshot(), self._now()
+        latest = self._journal.alerts(limit=1)
+        if snapshot is None or not latest:
             return 0
-        sent = 0
-        for channel in self._channels:
-            for alert in self._journal.undelivered(channel.name):
-                if not channel.wants(alert):
+        if latest[0].seq == self._seen and (self._again is None or now < self._again):
+            return 0
+        sent, later = 0, set[Instant]()
+        for raised in reversed(self._journal.alerts(_LOOK_BACK)):
+            for channel in self._channels:
+                due = _due(raised, channel.name, now) if channel.wants(raised.alert) else None
+                if due is None:
                     continue
-                if not self._journal.claim_delivery(alert.id, channel.name, self._now()):
-                    continue
-                try:
-                    channel.deliver(alert, snapshot)
-                except UndeliveredError as error:
-                    self._journal.delivery_failed(alert.id, channel.name, self._now(), str(error))
-                    log.warning("alert.undelivered", alert=alert.id, channel=channel.name, problem=str(error))
-                else:
-                    self._journal.delivery_done(alert.id, channel.name, self._now())
-                    log.info("alert.sent", alert=alert.id, channel=channel.name)
+                if due <= now and self._deliver(raised.alert, channel, snapshot):
                     sent += 1
+                else:
+                    later.add(max(due, now + int(_FIRST_RETRY * MICROS)))
+        self._seen, self._again = latest[0].seq, min(later, default=None)
         return sent
+
+    def _deliver(self, alert: Alert, channel: Channel, snapshot: Snapshot) -> bool:
+        if not self._journal.claim_delivery(alert.id, channel.name, self._now(), stale_seconds=_NEVER):
+            return False
+        try:
+            channel.deliver(alert, snapshot)
+        except UndeliveredError as error:
+            self._journal.delivery_failed(alert.id, channel.name, self._now(), str(error))
+            log.warning("alert.undelivered", alert=alert.id, channel=channel.name, problem=str(error))
+            return False
+        except OSError as error:
+            log.error("alert.uncertain", alert=alert.id, channel=channel.name, problem=str(error))
+            return False
+        self._journal.delivery_done(alert.id, channel.name, self._now())
+        log.info("alert.sent", alert=alert.id, channel=channel.name)
+        return True
 
     async def watch(self, every_seconds: float) -> None:
         """Tick for ever; run as a task."""
         while True:
-            await asyncio.to_thread(self.tick)
+            try:
+                await asyncio.to_thread(self.tick)
+            except sqlite3.Error as error:
+                log.warning("alerts.unreadable", problem=str(error))
             await asyncio.sleep(every_seconds)
+
+
+def _due(raised: Raised, channel: str, now: Instant) -> Instant | None:
+    """When to try; None is never."""
+    made: Delivery | None = next((each for each in raised.deliveries if each.channel == channel), None)
+    if made is None:
+        return now
+    match made.state:
+        case DeliveryState.DONE:
+            return None
+        case DeliveryState.FAILED:
+            wait = min(_LAST_RETRY, _FIRST_RETRY * 2.0 ** min(made.attempts - 1, 20))
+            return made.at + int(wait * MICROS)
+        case DeliveryState.CLAIMED:
+            # Somebody is at it, and may yet say that it failed; later, nobody is.
+            over = made.at + int(_UNDER_WAY * MICROS)
+            return over if now < over else None
+    assert_never(made.state)

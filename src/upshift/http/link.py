@@ -270,12 +270,12 @@ class Link(asyncio.Protocol):
         self._eof = True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._pool.lost(self)
         if self._response is not None and self._until_close and self._eof and exc is None:
             response, self._response = self._response, None
             response.finish(None)
         else:
             self.fail("reset", str(exc) if exc else "the connection was closed before the response was complete")
+        self._pool.lost(self)
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None and self._response is None:

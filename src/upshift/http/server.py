@@ -33,6 +33,8 @@ class Server:
         self.on_bad_request = on_bad_request
         self.clock = clock
         self.closing = False
+        self.port = 0
+        """The port that was bound; stays 0 for a socket without ports."""
         self.date = head.date_line(time.time())
         self._handler = handler
         self._connections: set[Connection] = set()
@@ -41,12 +43,6 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._listener: asyncio.Server
-
-    @property
-    def port(self) -> int:
-        """The port that was bound; 0 for a socket without ports."""
-        name = self._listener.sockets[0].getsockname()
-        return int(name[1]) if isinstance(name, tuple) else 0
 
     @property
     def open_connections(self) -> int:
@@ -81,6 +77,9 @@ class Server:
                 backlog=backlog,
                 reuse_port=reuse_port or None,
             )
+        name = self._listener.sockets[0].getsockname()
+        if isinstance(name, tuple):
+            self.port = int(name[1])
         self._tick()
 
     def sweep(self) -> None:

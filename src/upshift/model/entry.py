@@ -36,7 +36,7 @@ class Settle(msgspec.Struct, frozen=True, tag="settle"):
 
 
 class Release(msgspec.Struct, frozen=True, tag="release"):
-    """A call is over without cost: all it held is returned. Its record is kept all the same. At most one per request."""
+    """A call is over without cost: all it held is returned. Its record is kept. At most one per request."""
 
     request: RequestId
     at: Instant

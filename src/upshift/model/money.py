@@ -2,6 +2,7 @@
 
 import re
 from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
 from typing import TypeAlias
 
 Nano: TypeAlias = int
@@ -9,17 +10,20 @@ Nano: TypeAlias = int
 
 NANO_PER_DOLLAR = 1_000_000_000
 
-_MONEY = re.compile(r"^\s*\$?\s*(\d[\d_,]*(?:\.\d+)?|\.\d+)\s*([kKmM]?)\s*(?:USD)?\s*$")
+# A comma only before groups of three: a decimal comma ($1,50) is refused rather than read as a hundredfold.
+_MONEY = re.compile(
+    r"\s*\$?\s*((?:\d{1,3}(?:,\d{3})+|\d+(?:_\d+)*)(?:\.\d+)?|\.\d+)\s*([kKmM]?)\s*(?:USD)?\s*", re.ASCII
+)
 _SCALE = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 def parse_money(text: str) -> Nano:
-    """Nano-dollars of '$2.50', '2.5', '$1.2k' or '3M USD'. Raises ValueError on anything else, or below 1 nano."""
-    found = _MONEY.match(text)
+    """Nano-dollars of '$2.50', '2.5', '$1.2k' or '3M USD'. Raises ValueError on anything else, or finer than 1 nano."""
+    found = _MONEY.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is not an amount of money; write it like $2.50, $120 or $1.2k")
-    amount = Decimal(found[1].replace(",", "").replace("_", "")) * _SCALE[found[2].lower()] * NANO_PER_DOLLAR
-    if amount != amount.to_integral_value():
+    amount = Fraction(found[1].replace(",", "").replace("_", "")) * _SCALE[found[2].lower()] * NANO_PER_DOLLAR
+    if amount.denominator != 1:
         raise ValueError(f"{text!r} is finer than a nano-dollar")
     return int(amount)
 
@@ -40,5 +44,5 @@ def show_money(nano: Nano | None) -> str:
         return "unknown"
     sign, size = ("-", -nano) if nano < 0 else ("", nano)
     if size == 0 or size >= NANO_PER_DOLLAR // 100:
-        return f"{sign}${size / NANO_PER_DOLLAR:,.2f}"
-    return f"{sign}${Decimal(size) / NANO_PER_DOLLAR:.6f}"
+        return f"{sign}${dollars(size):,.2f}"
+    return f"{sign}${dollars(size):.{6 if size >= 1000 else 9}f}"

@@ -1,5 +1,6 @@
 """Which calendar period an instant belongs to, in a tenant's time zone."""
 
+from bisect import bisect_left
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
@@ -45,7 +46,7 @@ def to_instant(moment: datetime) -> Instant:
 
 def to_datetime(instant: Instant, zone: str = "UTC") -> datetime:
     """Aware datetime of an instant in a zone."""
-    return datetime(1970, 1, 1, tzinfo=UTC).__add__(timedelta(microseconds=instant)).astimezone(ZoneInfo(zone))
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=instant)).astimezone(ZoneInfo(zone))
 
 
 def show_instant(instant: Instant, zone: str = "UTC") -> str:
@@ -58,10 +59,15 @@ def period_of(window: Window, zone: str, now: Instant) -> Period:
 
     Boundaries are local midnights, so a day of a daylight-saving change has 23 or 25 hours. A midnight that does
     not exist (zones that change at 00:00) begins at the first instant that does; one that happens twice begins
-    at the first.
+    at the first. Where a clock is set back across midnight (00:01 to 23:01), the evening that is shown again
+    belongs to the new day.
     """
-    local = to_datetime(now, zone)
-    day = local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
+    day = _wall(now, zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    period = _period_with(window, zone, day)
+    return period if now < period.end else _period_with(window, zone, day + timedelta(days=1))
+
+
+def _period_with(window: Window, zone: str, day: datetime) -> Period:
     match window:
         case Window.DAY:
             first, last, label = day, day + timedelta(days=1), f"{day:%Y-%m-%d}"
@@ -78,5 +84,16 @@ def period_of(window: Window, zone: str, now: Instant) -> Period:
 
 
 def _midnight(day: datetime, zone: str) -> Instant:
-    # A non-existent wall time with fold=0 is read with the offset before the gap, which lands on the gap's end.
-    return to_instant(day.replace(tzinfo=ZoneInfo(zone)))
+    # fold=0 takes the first of two midnights. One that does not exist it reads with the offset before the gap: the
+    # gap's end if the gap begins at midnight, later if it begins before, and then the gap's end has to be looked for.
+    info = ZoneInfo(zone)
+    latest = to_instant(day.replace(tzinfo=info))
+    if _wall(latest, zone) == day:
+        return latest
+    earliest = to_instant(day.replace(tzinfo=info, fold=1))
+    seconds = range(earliest // MICROS, latest // MICROS)
+    return seconds.start * MICROS + bisect_left(seconds, day, key=lambda at: _wall(at * MICROS, zone)) * MICROS
+
+
+def _wall(instant: Instant, zone: str) -> datetime:
+    return to_datetime(instant, zone).replace(tzinfo=None, fold=0)

@@ -1,13 +1,14 @@
 """How many tokens a call used, of which kinds, and how sure we are."""
 
 import re
-from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from typing import Self
 
 import msgspec
 
-_COUNT = re.compile(r"^\s*(\d[\d_,]*(?:\.\d+)?)\s*([kKmMbB]?)\s*(?:tokens?)?\s*$")
+# A comma only before groups of three: a decimal comma (1,5M) is refused rather than read as tenfold.
+_COUNT = re.compile(r"\s*((?:\d{1,3}(?:,\d{3})+|\d+(?:_\d+)*)(?:\.\d+)?)\s*([kKmMbB]?)\s*(?:tokens?)?\s*", re.ASCII)
 _SCALE = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 
 
@@ -23,7 +24,7 @@ class Certainty(StrEnum):
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens of one call. Subsets, never additions: input contains cached and both writes; output contains reasoning."""
+    """Tokens of one call. Subsets, not additions: input contains cached and both writes; output contains reasoning."""
 
     input: int = 0
     cached: int = 0
@@ -52,11 +53,11 @@ NO_USAGE = Usage()
 
 def parse_tokens(text: str) -> int:
     """Tokens of '520k', '1.4M', '2_000' or '900 tokens'. Raises ValueError on anything else."""
-    found = _COUNT.match(text)
+    found = _COUNT.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is not a number of tokens; write it like 520k, 1.4M or 200000")
-    count = Decimal(found[1].replace(",", "").replace("_", "")) * _SCALE[found[2].lower()]
-    if count != count.to_integral_value():
+    count = Fraction(found[1].replace(",", "").replace("_", "")) * _SCALE[found[2].lower()]
+    if count.denominator != 1:
         raise ValueError(f"{text!r} is not a whole number of tokens")
     return int(count)
 
@@ -66,6 +67,8 @@ def show_tokens(count: int | None) -> str:
     if count is None:
         return "unknown"
     for size, letter in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")):
-        if abs(count) >= size:
-            return f"{count / size:.3g}{letter}" if abs(count) < size * 1000 else f"{count / size:,.0f}{letter}"
+        units = count / size
+        # From .9995 on, three digits round up to one of this unit (999,500 is 1M, not 1e+03k).
+        if abs(count) * 2000 >= size * 1999:
+            return f"{units:.3g}{letter}" if abs(units) < 999.5 else f"{units:,.0f}{letter}"
     return str(count)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from upshift.model.budget import BudgetKey
+from upshift.model.budget import EMPTY, Balance, BudgetKey
 from upshift.model.entry import Adjust, Alert, Decision, Entry, Grant, Hold, Note, Release, Settle
-from upshift.model.fold import NO_EFFECT, effect_of
+from upshift.model.fold import NO_EFFECT, Effect, effect_of, fold
 from upshift.model.ids import RequestId
 from upshift.store.rows import CLOSES, ONCE, OPENS, Row, call_row, encode, entry_row, flat
 from upshift.store.schema import CALL_COLUMNS, ENTRY_COLUMNS, connect
@@ -103,7 +103,7 @@ class _Draft:
         self.budgets: list[Row] = []
         self.entries: list[Row] = []
         self.calls: list[Row] = []
-        self.deltas: dict[int, list[int]] = {}
+        self.effects: list[tuple[tuple[int, ...], Effect]] = []
         self.opened: dict[str, int] = {}
         self.closed: set[str] = set()
         self.asked: list[tuple[int, str]] = []
@@ -190,17 +190,7 @@ class GroupWriter:
         effect = effect_of(entry)
         if effect is NO_EFFECT:
             return
-        settled, held, granted = effect.settled, effect.held, effect.granted
-        for each in ids:
-            sums = draft.deltas.get(each)
-            if sums is None:
-                sums = draft.deltas[each] = [0, 0, 0, 0, 0, 0]
-            sums[0] += settled.tokens
-            sums[1] += settled.nano
-            sums[2] += held.tokens
-            sums[3] += held.nano
-            sums[4] += granted.tokens
-            sums[5] += granted.nano
+        draft.effects.append((ids, effect))
 
     def _keyset(self, draft: _Draft, keys: tuple[BudgetKey, ...]) -> tuple[str, tuple[int, ...]]:
         ids = tuple(self._budget_id(draft, key) for key in keys)
@@ -229,7 +219,7 @@ class GroupWriter:
         _INSERT_BUDGETS.run(db, draft.budgets)
         _INSERT_ENTRIES.run(db, draft.entries)
         _INSERT_CALLS.run(db, draft.calls)
-        _ADD_TO_COUNTERS.run(db, [(budget, *sums) for budget, sums in draft.deltas.items()])
+        _ADD_TO_COUNTERS.run(db, _deltas(draft.effects))
         db.execute("INSERT INTO groups VALUES (?, ?, ?, ?)", (last, first, low, digest))
         for seq, id_ in draft.asked:
             db.execute("UPDATE requests_in SET taken = ? WHERE id = ?", (seq, id_))
@@ -275,6 +265,31 @@ class GroupWriter:
         # Looked at again while anything is unanswered, since whoever was told may have failed to answer.
         self._inbox_version = None if rows else version
         return [decode_asked(document) for (document,) in rows]
+
+
+def _deltas(effects: Sequence[tuple[tuple[int, ...], Effect]]) -> list[Row]:
+    """One row per counter: what all the effects together add to it."""
+    # Calls of one scope come in bunches, so scopes are added up first and their counters after.
+    scopes: dict[tuple[int, ...], Balance] = {}
+    for ids, effect in effects:
+        scopes[ids] = fold(scopes.get(ids, EMPTY), effect)
+    totals: dict[int, Balance] = {}
+    for ids, sum_ in scopes.items():
+        for budget in ids:
+            known = totals.get(budget)
+            totals[budget] = sum_ if known is None else fold(known, Effect(sum_.settled, sum_.held, sum_.granted))
+    return [
+        (
+            budget,
+            total.settled.tokens,
+            total.settled.nano,
+            total.held.tokens,
+            total.held.nano,
+            total.granted.tokens,
+            total.granted.nano,
+        )
+        for budget, total in totals.items()
+    ]
 
 
 FIND_BUDGET = (

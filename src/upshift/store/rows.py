@@ -78,15 +78,16 @@ def entry_row(seq: int, entry: Entry, keys: str, extends: bool) -> Row:
             detail = None if entry.opening is None else encode(_open(entry.opening)).decode()
             return (seq, kind, entry.request, turn, entry.at, entry.plan, "", keys, tokens, nano, 0, 0, detail)
         case Settle():
-            amount, held, plan = entry.amount, entry.held, entry.record.plan
+            # The plan that closed it is in the call's record.
+            amount, held = entry.amount, entry.held
             figures = (amount.tokens, amount.nano, held.tokens, held.nano)
-            return (seq, "settle", entry.request, CLOSES, entry.at, plan, "", keys, *figures, None)
+            return (seq, "settle", entry.request, CLOSES, entry.at, "", "", keys, *figures, None)
         case Release():
-            held, plan = entry.held, entry.record.plan
+            held = entry.held
             figures = (0, 0, held.tokens, held.nano)
-            return (seq, "release", entry.request, CLOSES, entry.at, plan, "", keys, *figures, None)
+            return (seq, "release", entry.request, CLOSES, entry.at, "", "", keys, *figures, None)
         case Note():
-            return (seq, "note", entry.request, CLOSES, entry.at, entry.record.plan, "", keys, 0, 0, 0, 0, None)
+            return (seq, "note", entry.request, CLOSES, entry.at, "", "", keys, 0, 0, 0, 0, None)
         case Adjust() | Grant():
             kind = "adjust" if isinstance(entry, Adjust) else "grant"
             tokens, nano = entry.amount.tokens, entry.amount.nano

@@ -92,15 +92,15 @@ class SqliteJournal:
             append_decision(db, Decision(f"plan-applied/{number}", at, "plan-applied", "", hash_, by, detail))
 
     def plan_in_force(self) -> Applied | None:
-        found = self._plans(" LIMIT 1")
+        found = self._plans(limit=1)
         return found[0] if found else None
 
     def plans(self) -> Sequence[Applied]:
-        return self._plans("")
+        return self._plans(limit=-1)
 
-    def _plans(self, limit: str) -> list[Applied]:
+    def _plans(self, limit: int) -> list[Applied]:
         with self._turn:
-            rows = self._db.execute("SELECT * FROM plans ORDER BY seq DESC" + limit).fetchall()
+            rows = self._db.execute("SELECT * FROM plans ORDER BY seq DESC LIMIT ?", (limit,)).fetchall()
         return [Applied(*row) for row in rows]
 
     # Keys

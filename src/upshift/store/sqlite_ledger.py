@@ -429,6 +429,10 @@ class SqliteLedger:
 
     # The end
 
+    async def flushed(self) -> None:
+        """Wait until everything appended so far is on disk. Raises LedgerUnavailableError like durable."""
+        await self.durable(self._mark)
+
     async def close(self) -> None:
         if self._end():
             return

@@ -147,7 +147,7 @@ class _Check:
             self._say(seq, "a call's record without the entry that closes it")
 
     def _entry(self, row: Row, call: Row | None) -> None:
-        seq, kind, id_, _, _, _, _, keys, tokens, nano, held_tokens, held_nano, _ = row
+        _, kind, id_, _, _, _, _, keys, tokens, nano, held_tokens, held_nano, _ = row
         if not (isinstance(tokens, int) and isinstance(nano, int)):
             self._say(_seq(row), "an amount is not a number")
             return

@@ -7,7 +7,6 @@ it stays silent when the pace would not use the budget up. 100 % is the contract
 
 from upshift.model.span import Instant, Period
 
-FLOOR = 0.5
 THRESHOLDS = (70, 90, 100)
 
 
@@ -26,9 +25,9 @@ def due(used: int, limit: int, period: Period, now: Instant) -> tuple[int, ...]:
     """The thresholds that have been reached. The caller raises each once per period."""
     if limit <= 0 or used * 2 < limit:
         return ()
-    share = used / limit
-    if share >= 1.0:
+    if used >= limit:
         return THRESHOLDS
+    share = used / limit
     end = runs_out(used, limit, period, now)
     left = None if end is None else (end - now) / (period.end - period.start)
     reached: list[int] = []

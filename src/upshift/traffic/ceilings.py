@@ -30,7 +30,7 @@ def claims(
                 shared.append(Ceiling(Window.MONTH, Limit(nano=consent.limit)))
             if not shared:
                 shared.append(Ceiling(Window.MONTH, Limit()))
-    found = [_claim(tenant, user.id, workload, bucket, ceiling, period) for ceiling in own or (_COUNT_ONLY,)]
+    found = [_claim(tenant, user.id, workload, bucket, ceiling, period) for ceiling in _tightest(own or (_COUNT_ONLY,))]
     found += [_claim(tenant, EVERYBODY, workload, bucket, ceiling, period) for ceiling in _tightest(shared)]
     return tuple(found)
 

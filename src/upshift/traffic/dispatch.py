@@ -53,7 +53,9 @@ def speaking(workload: Workload, dialect: Dialect) -> tuple[str, ...]:
 
 def _workload(snapshot: Snapshot, caller: Caller, named: str, model: str) -> Workload:
     scope = caller.key.workloads
-    name = named or (model if model in snapshot.workloads else "")
+    meant = snapshot.workloads.get(WorkloadId(model))
+    # Another tenant's workload is no name at all here: asked for as a model it is as unknown as any other word.
+    name = named or (model if meant is not None and caller.tenant.id in meant.tenants else "")
     if not name:
         candidates = open_to(snapshot, caller.tenant.id, scope)
         if len(candidates) == 1:

@@ -16,7 +16,7 @@ Read = Callable[[BudgetKey], Balance]
 
 ENDLESS = sys.maxsize
 LEAST_ANSWER = 16
-"""An answer shorter than this is of no use, so it is refused rather than paid for (unless the call asked for less)."""
+"""A shorter answer is of no use: refused rather than paid for, unless the call asks for or usually takes less."""
 
 
 class Fare(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class Fare(msgspec.Struct, frozen=True):
 
 
 class Fit(msgspec.Struct, frozen=True):
-    """Way number `step` is open: hold `amount`, with `output` for the answer; `room` is all the output that would fit."""
+    """Way number `step` is open: hold `amount`, with `output` for the answer; `room` is all the output that fits."""
 
     step: int
     amount: Amount
@@ -66,17 +66,18 @@ def admit(fares: Sequence[Fare], read: Read, may_wait: bool) -> Fit | Crowded | 
     crowded: Crowded | None = None
     full: Full | None = None
     for step, fare in enumerate(fares):
-        room, claim, balance = _tightest(fare, read, with_held=True)
-        least = min(fare.wanted, LEAST_ANSWER)
+        room, claim, _ = _tightest(fare, read, with_held=True)
+        least = _least(fare)
         if room >= min(fare.wanted, fare.enough):
             return _fit(step, fare, room)
-        if _tightest(fare, read, with_held=False)[0] >= max(least, room + 1):
+        free, closed_by, balance = _tightest(fare, read, with_held=False)
+        if free >= max(least, room + 1):
             if may_wait:
                 return Crowded(claim.key)
             crowded = crowded or Crowded(claim.key)
         if room >= least:
             return _fit(step, fare, room)
-        full = full or _full(fare, claim, balance)
+        full = full or _full(fare, closed_by, balance)
     if crowded is not None:
         return crowded
     if full is None:
@@ -96,6 +97,10 @@ def amount(input_tokens: int, output_tokens: int, input_rate: int, output_rate: 
     """Tokens and money of a hold, money rounded up."""
     nano = -(-(input_tokens * input_rate + output_tokens * output_rate) // PER)
     return Amount(input_tokens + output_tokens, nano)
+
+
+def _least(fare: Fare) -> int:
+    return min(fare.wanted, fare.enough, LEAST_ANSWER)
 
 
 def _fit(step: int, fare: Fare, room: int) -> Fit:
@@ -134,11 +139,9 @@ def _room(claim: Claim, balance: Balance, input_tokens: int, output_rate: int, i
 
 
 def _full(fare: Fare, claim: Claim, balance: Balance) -> Full:
-    least = min(fare.wanted, LEAST_ANSWER)
-    need = amount(fare.input, least, fare.input_rate, fare.output_rate)
+    need = amount(fare.input, _least(fare), fare.input_rate, fare.output_rate)
     limit = claim.limit
     by_tokens = (
-        limit.tokens is not None
-        and limit.tokens + balance.granted.tokens - balance.settled.tokens - balance.held.tokens < need.tokens
+        limit.tokens is not None and limit.tokens + balance.granted.tokens - balance.settled.tokens < need.tokens
     )
     return Full(claim, balance, "tokens" if by_tokens else "money", need.tokens if by_tokens else need.nano)

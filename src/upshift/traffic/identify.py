@@ -31,8 +31,8 @@ def digest(secret: str | bytes) -> str:
 def secret_of(header: Callable[[bytes], bytes | None]) -> bytes:
     """The secret from `Authorization: Bearer`, `x-api-key` or `x-goog-api-key`. Raises Refused(NoKey)."""
     bearer = header(b"authorization")
-    if bearer is not None and bearer[:7].lower() == b"bearer " and len(bearer) > 7:
-        return bearer[7:].strip()
+    if bearer is not None and bearer[:7].lower() == b"bearer " and (token := bearer[7:].strip()):
+        return token
     secret = header(b"x-api-key") or header(b"x-goog-api-key")
     if not secret:
         raise Refused(NoKey())
@@ -74,7 +74,7 @@ def user_of(tenant: Tenant, key: Key, named: bytes | None, hint: str) -> User:
             raise Refused(NotAllowed(what=f"calls as user {name!r} with the key of {key.user!r}", allowed=(key.user,)))
         name = key.user
     else:
-        name = name or hint or f"key:{key.name}"
+        name = name or hint.strip() or f"key:{key.name}"
         if len(name) > _LONGEST_USER or not name.isprintable() or "*" in name:
             raise Refused(
                 BadRequest(
@@ -86,10 +86,7 @@ def user_of(tenant: Tenant, key: Key, named: bytes | None, hint: str) -> User:
     if user is not None:
         return user
     if tenant.default_tier is None:
-        raise Refused(
-            NotAllowed(
-                what=f"calls as user {name!r}, whom the plan does not list for tenant {tenant.id}",
-                allowed=tuple(tenant.users),
-            )
-        )
+        # The users who are listed stay unnamed: they are other people's names, and there may be thousands.
+        what = f"calls as user {name!r}, whom the plan does not list for tenant {tenant.id}"
+        raise Refused(NotAllowed(what=what, allowed=()))
     return User(UserId(name), tenant.default_tier)

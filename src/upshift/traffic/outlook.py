@@ -68,14 +68,12 @@ class Outlook:
             self._total = sum(self._counts)
 
     def _compute(self) -> int:
-        if self._total == 0:
-            return PRIOR_OUTPUT
         rest = self._total - (9 * self._total) // 10
-        for index in range(len(self._counts) - 1, -1, -1):
+        index = len(self._counts)
+        while rest > 0:
+            index -= 1
             rest -= self._counts[index]
-            if rest <= 0:
-                return _upper(index)
-        return PRIOR_OUTPUT
+        return _upper(index)
 
 
 def _bin(tokens: int) -> int:

@@ -1,19 +1,17 @@
 """How does Anthropic Messages say a request, an answer, a stream and a refusal?"""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
-from upshift.model.tokens import Usage
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire import body as bodies
-from upshift.traffic.wire.ask import Answer, Ask, ModelEntry, StreamMeter, believable, size
+from upshift.traffic.wire.anthropic_answer import MessagesMeter, read_answer
+from upshift.traffic.wire.ask import Answer, Ask, ModelEntry, StreamMeter
 from upshift.traffic.wire.salvage import salvage
-from upshift.traffic.wire.sse import event
-from upshift.traffic.wire.stream import Meter, fault_text
 
 _NULL = msgspec.Raw(b"null")
 _NOTHING = msgspec.Raw()
@@ -22,9 +20,6 @@ _FILE_BYTES_PER_IMAGE = 50_000
 _UNSEEN_FILE = 10
 """Images that a document counts as which is only referred to."""
 _OLD_SESSION = re.compile(r"^user_[0-9a-f]*_account_.*?_session_(.+)$")
-
-
-# Requests ---------------------------------------------------------------------------------------------------------
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -128,207 +123,6 @@ _BLOCKS = msgspec.json.Decoder(list[_Block])
 _DEVICE = msgspec.json.Decoder(_Device)
 
 
-# Answers ----------------------------------------------------------------------------------------------------------
-
-
-class _Written(msgspec.Struct, gc=False):
-    ephemeral_5m_input_tokens: int | None = None
-    ephemeral_1h_input_tokens: int | None = None
-
-
-class _OutputDetails(msgspec.Struct, gc=False):
-    thinking_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct, gc=False):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_creation: _Written | None = None
-    output_tokens_details: _OutputDetails | None = None
-
-
-class _Part(msgspec.Struct, gc=False):
-    """A content block, or what is new of one."""
-
-    text: str | None = None
-    thinking: str | None = None
-    partial_json: str | None = None
-    input: msgspec.Raw = _NOTHING
-    name: str | None = None
-    stop_reason: str | None = None
-
-
-class _Reply(msgspec.Struct, gc=False):
-    id: str | None = None
-    model: str | None = None
-    content: list[_Part] | None = None
-    stop_reason: str | None = None
-    usage: msgspec.Raw = _NULL
-
-
-class _Event(msgspec.Struct, gc=False):
-    type: str = ""
-    index: int = 0
-    message: _Reply | None = None
-    content_block: _Part | None = None
-    delta: _Part | None = None
-    usage: msgspec.Raw = _NULL
-    error: msgspec.Raw = _NULL
-
-
-_REPLY = msgspec.json.Decoder(_Reply)
-_EVENT = msgspec.json.Decoder(_Event)
-_USAGE = msgspec.json.Decoder(_Usage)
-
-
-def _said_usage(raw: msgspec.Raw) -> _Usage | None:
-    """Usage as said, no field of it required; None where it has another shape."""
-    try:
-        return _USAGE.decode(raw)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _usage(said: _Usage | None) -> Usage | None:
-    """Usage in our terms, where input contains what was read from and written to caches."""
-    if said is None or said.input_tokens is None or said.output_tokens is None:
-        return None
-    split, details = said.cache_creation or _Written(), said.output_tokens_details
-    hour = split.ephemeral_1h_input_tokens or 0
-    written = said.cache_creation_input_tokens
-    if written is None:
-        written = hour + (split.ephemeral_5m_input_tokens or 0)
-    cached = said.cache_read_input_tokens or 0
-    reasoning = (details.thinking_tokens if details is not None else None) or 0
-    whole = said.input_tokens + cached + written
-    if not believable(said.input_tokens, cached, written, hour, written - hour, whole, said.output_tokens, reasoning):
-        return None
-    if reasoning > said.output_tokens:
-        return None
-    return Usage(whole, cached, written - hour, hour, said.output_tokens, reasoning)
-
-
-def _part_bytes(part: _Part) -> int:
-    total = len(part.input)
-    for text in (part.text, part.thinking, part.partial_json, part.name):
-        if text:
-            total += size(text)
-    return total
-
-
-class MessagesMeter(Meter):
-    """Meter of one streamed message."""
-
-    __slots__ = ("_blocks", "_said", "_started", "_stopped")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: _Usage | None = _Usage()
-        self._blocks: set[int] = set()
-        self._started = False
-        self._stopped = False
-
-    def _take(self, data: bytes) -> bool:
-        if not data:
-            return True
-        try:
-            found: _Event | None = _EVENT.decode(data)
-        except (ValueError, RecursionError):
-            found = salvage(data, _Event)
-        if found is None:
-            return True
-        match found.type:
-            case "content_block_delta":
-                if found.delta is not None:
-                    self._put(_part_bytes(found.delta))
-            case "content_block_start":
-                self._blocks.add(found.index)
-                if found.content_block is not None:
-                    # The input of a tool call comes in deltas; at its start it is an empty object.
-                    found.content_block.input = _NOTHING
-                    self._put(_part_bytes(found.content_block))
-            case "content_block_stop":
-                self._blocks.discard(found.index)
-            case "message_start":
-                self._started = True
-                if found.message is not None:
-                    self.upstream_id = found.message.id or ""
-                    self.model = found.message.model or ""
-                    self._report(found.message.usage)
-            case "message_delta":
-                self._stopped = self._stopped or (found.delta is not None and bool(found.delta.stop_reason))
-                if self._report(found.usage):
-                    self._final = True
-            case "message_stop":
-                self.complete = True
-            case "error":
-                self._fail(fault_text(found.error) or "an error without a message")
-        return True
-
-    def _report(self, raw: msgspec.Raw) -> bool:
-        """Merge figures into those reported before: the last word on each field counts. True if output was among them.
-
-        Figures of an impossible shape make all of them doubtful, for good.
-        """
-        if raw == _NULL:
-            return False
-        new = _said_usage(raw)
-        if new is None or self._said is None:
-            self._said = self.partial = None
-            return True
-        about_output = new.output_tokens is not None
-        for name in _Usage.__struct_fields__:
-            if getattr(new, name) is None:
-                setattr(new, name, getattr(self._said, name))
-        self._said, self.partial = new, _usage(new)
-        return about_output
-
-    def _stop(self, note: Mapping[str, str], usage: Usage | None) -> bytes:
-        usage = usage or self.partial or Usage()
-        events: list[dict[str, object]] = []
-        if not self._started:
-            message: dict[str, object] = {
-                "id": self.upstream_id or "msg_0",
-                "type": "message",
-                "role": "assistant",
-                "model": self.model,
-                "content": [],
-                "stop_reason": None,
-                "stop_sequence": None,
-                "usage": _shown(usage) | {"output_tokens": 0},
-            }
-            events.append({"type": "message_start", "message": message})
-        events += [{"type": "content_block_stop", "index": index} for index in sorted(self._blocks)]
-        if self._stopped:
-            events.append({"type": "message_stop", "upshift": note})
-        else:
-            stop = {"stop_reason": "max_tokens", "stop_sequence": None}
-            events.append({"type": "message_delta", "delta": stop, "usage": _shown(usage), "upshift": note})
-            events.append({"type": "message_stop"})
-        return b"".join(event(msgspec.json.encode(each), str(each["type"]).encode()) for each in events)
-
-    def _fault(self, message: str, code: str) -> bytes:
-        kind = "billing_error" if code == "over_budget" else "api_error"
-        return event(
-            msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}}),
-            b"error",
-        )
-
-
-def _shown(usage: Usage) -> dict[str, int]:
-    written = usage.cache_write_5m + usage.cache_write_1h
-    return {
-        "input_tokens": usage.input - usage.cached - written,
-        "cache_creation_input_tokens": written,
-        "cache_read_input_tokens": usage.cached,
-        "output_tokens": usage.output,
-    }
-
-
-# Refusals ---------------------------------------------------------------------------------------------------------
-
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -351,9 +145,6 @@ def _listed(entry: ModelEntry) -> dict[str, object]:
         "created_at": f"{datetime.fromtimestamp(entry.created, UTC):%Y-%m-%dT%H:%M:%SZ}",
         "lifecycle": "active",
     }
-
-
-# The dialect ------------------------------------------------------------------------------------------------------
 
 
 class AnthropicMessages:
@@ -415,19 +206,7 @@ class AnthropicMessages:
 
     def answer(self, body: bytes) -> Answer:
         """Read an answer that came in one piece. Never raises."""
-        try:
-            reply: _Reply | None = _REPLY.decode(body)
-        except (ValueError, RecursionError):
-            reply = salvage(body, _Reply)
-        if reply is None:
-            return Answer()
-        return Answer(
-            usage=_usage(_said_usage(reply.usage)),
-            model=reply.model or "",
-            upstream_id=reply.id or "",
-            complete=bool(reply.stop_reason),
-            output_bytes=sum(map(_part_bytes, reply.content or ())),
-        )
+        return read_answer(body)
 
     def stream(self, *, keep_usage: bool) -> StreamMeter:
         """A meter for one streamed answer. Usage is part of events that clients need, so it always stays."""

@@ -1,0 +1,40 @@
+"""Is a workload kept to the model tiers of its policy?"""
+
+import pytest
+
+from tests.traffic.builders import BIG, CLAUDE, OTHER, SMALL, workload
+from upshift.model.refusal import NotAllowed, Reason, Refused
+from upshift.traffic import police
+from upshift.traffic.dispatch import Work
+from upshift.traffic.snapshot import Dialect
+
+
+def refused(work: Work, dialect: Dialect) -> Reason:
+    with pytest.raises(Refused) as caught:
+        police.allow(work, dialect)
+    return caught.value.reason
+
+
+def test_models_of_both_tiers_may_be_asked_for() -> None:
+    police.allow(Work(workload(), BIG), Dialect.OPENAI)
+    police.allow(Work(workload(), SMALL), Dialect.OPENAI)
+    police.allow(Work(workload(), CLAUDE), Dialect.ANTHROPIC)
+
+
+def test_a_model_outside_them_may_not() -> None:
+    assert refused(Work(workload(), OTHER), Dialect.OPENAI) == NotAllowed(
+        "model 'other' for workload 'support' (policy: premium, degrading to budget)", ("big", "small")
+    )
+
+
+def test_nor_may_the_budget_tier_where_degrading_is_not_allowed() -> None:
+    strict = workload(substitutes=(), substitute_tier=None)
+    assert refused(Work(strict, SMALL), Dialect.OPENAI) == NotAllowed(
+        "model 'small' for workload 'support' (policy: premium)", ("big",)
+    )
+
+
+def test_a_model_is_not_asked_for_in_a_dialect_it_does_not_speak() -> None:
+    assert refused(Work(workload(), CLAUDE), Dialect.OPENAI) == NotAllowed(
+        "model 'claude' in the openai dialect (it speaks anthropic)", ("big", "small")
+    )
