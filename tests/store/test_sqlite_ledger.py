@@ -187,8 +187,8 @@ async def test_a_closed_ledger_says_so(place: SqlitePlace) -> None:
         await ledger.durable(mark + 1)
 
 
-async def test_while_the_disk_is_locked_nothing_new_is_admitted_and_nothing_is_lost(tmp_path: Path) -> None:
-    """A folder on which the log cannot grow, by a limit on file size; then the limit is lifted."""
+async def test_while_the_disk_is_full_nothing_new_is_admitted_and_nothing_is_lost(tmp_path: Path) -> None:
+    """The log cannot grow beyond a limit on file size; then the limit is lifted."""
     path = tmp_path / "ledger.db"
     script = tmp_path / "full.py"
     script.write_text(FULL_DISK)

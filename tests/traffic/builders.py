@@ -80,6 +80,9 @@ def card(*steps: Rates) -> RateCard:
     return RateCard(steps or (rates(),), "tests")
 
 
+PREMIUM = card()
+
+
 def provider(name: str = "acorn", dialect: Dialect = Dialect.OPENAI) -> Provider:
     return Provider(id=ProviderId(name), dialect=dialect, base_url="http://127.0.0.1:9/v1")
 
@@ -91,7 +94,7 @@ def model(
     context: int = 200_000,
     max_output: int = 32_000,
     abilities: Iterable[Ability] = (Ability.TOOLS, Ability.IMAGES, Ability.JSON),
-    priced: RateCard | None = RateCard((rates(),), "tests"),
+    priced: RateCard | None = PREMIUM,
     aliases: tuple[str, ...] = (),
 ) -> Model:
     return Model(

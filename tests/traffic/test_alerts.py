@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.traffic.builders import DAY, NOW, period, steady
+
 from upshift.model.span import Instant, Period, Window
 from upshift.traffic.alerts import THRESHOLDS, due, runs_out
 

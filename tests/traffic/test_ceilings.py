@@ -2,8 +2,8 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.traffic.builders import NOW, ceiling, consent, gate, steady, tenant, user, workload
+
 from upshift.model.budget import Bucket, Claim, Limit
 from upshift.model.span import Period, Window, period_of
 from upshift.traffic import ceilings

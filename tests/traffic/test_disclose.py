@@ -3,8 +3,8 @@
 from typing import get_args
 
 import pytest
-
 from tests.traffic.builders import DAY, NOW, balance, budget_key, claim, period
+
 from upshift.model.budget import Bucket
 from upshift.model.refusal import (
     BadKey,

@@ -1,7 +1,6 @@
 """Is every call brought to its workload and model, and nothing said of other tenants' ones?"""
 
 import pytest
-
 from tests.traffic.builders import (
     BIG,
     CLAUDE,
@@ -14,6 +13,7 @@ from tests.traffic.builders import (
     user,
     workload,
 )
+
 from upshift.model.ids import TenantId
 from upshift.model.key import Key
 from upshift.model.refusal import BadRequest, NotAllowed, Reason, Refused, UnknownModel

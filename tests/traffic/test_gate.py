@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.traffic.builders import Books, balance, budget_key, claim, fare, steady
+
 from upshift.model.budget import EMPTY, NOTHING, Amount, Balance, Claim
 from upshift.model.span import Window
 from upshift.traffic import gate

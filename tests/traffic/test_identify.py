@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 import pytest
-
 from tests.traffic.builders import DAY, NOW, SECRET, headers, in_force, key, snapshot, tenant, user
+
 from upshift.model.key import Key, Role
 from upshift.model.refusal import BadKey, BadRequest, NoKey, NotAllowed, Reason, Refused
 from upshift.model.span import Instant

@@ -2,8 +2,8 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.traffic.builders import BIG, model, steady
+
 from upshift.model.budget import Amount
 from upshift.model.tokens import NO_USAGE, Certainty, Usage
 from upshift.traffic import meter

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.traffic.builders import steady
+
 from upshift.model.tokens import Usage
 from upshift.traffic.outlook import IMAGE_TOKENS, PRIOR_OUTPUT, Outlook
 

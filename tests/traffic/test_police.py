@@ -1,8 +1,8 @@
 """Is a workload kept to the model tiers of its policy?"""
 
 import pytest
-
 from tests.traffic.builders import BIG, CLAUDE, OTHER, SMALL, workload
+
 from upshift.model.refusal import NotAllowed, Reason, Refused
 from upshift.traffic import police
 from upshift.traffic.dispatch import Work

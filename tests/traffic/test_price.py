@@ -2,8 +2,8 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.traffic.builders import card, rates, steady
+
 from upshift.model.tokens import NO_USAGE, Usage
 from upshift.traffic.price import cost_of, input_rate, rates_at
 from upshift.traffic.snapshot import RateCard, Rates

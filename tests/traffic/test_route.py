@@ -1,8 +1,8 @@
 """Are the ways to serve a call the right ones, in the right order, and are the closed ones explained?"""
 
 import pytest
-
 from tests.traffic.builders import BIG, CLAUDE, SMALL, ask, consent, gate, model, workload
+
 from upshift.model.budget import Bucket
 from upshift.model.refusal import CannotServe, Refused
 from upshift.traffic.dispatch import Work

@@ -1,7 +1,9 @@
 """How does the admin process serve its API, do its other work, and end when it should?"""
 
 import asyncio
+import os
 import socket
+import stat
 import sys
 from collections.abc import Coroutine, Sequence
 from typing import Any
@@ -54,13 +56,11 @@ class _Pipe(asyncio.Protocol):
 
 async def _input_ended() -> None:
     ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    try:
-        transport, _ = await loop.connect_read_pipe(lambda: _Pipe(ended), sys.stdin)
-    except (ValueError, OSError):
+    kind = os.fstat(sys.stdin.fileno()).st_mode
+    if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)):
         # A terminal's or file's end says nothing about whoever started this.
-        await asyncio.Event().wait()
-        return
+        await ended.wait()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: _Pipe(ended), sys.stdin)
     try:
         await ended.wait()
     finally:

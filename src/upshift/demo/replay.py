@@ -30,9 +30,7 @@ class Seen(msgspec.Struct):
         if "degraded" in reason:
             self.outcomes["degraded"] += 1
             if not self.first_degrade:
-                self.first_degrade = {
-                    name: value for name, value in headers.items() if name.startswith("x-upshift-")
-                }
+                self.first_degrade = {name: value for name, value in headers.items() if name.startswith("x-upshift-")}
         elif "pay-as-you-go" in reason:
             self.outcomes["overage"] += 1
         else:

@@ -61,7 +61,7 @@ class Mail:
     def __init__(self, url: str, sender: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("smtp", "smtps", "smtp+plain") or not parts.hostname:
-            raise ValueError(f"smtp url {url!r}: expected smtp://, smtps:// or smtp+plain:// with a host")
+            raise ValueError("the SMTP URL is not one: expected smtp://, smtps:// or smtp+plain:// with a host")
         self._scheme = parts.scheme
         self._host = parts.hostname
         self._port = parts.port or {"smtp": 587, "smtps": 465, "smtp+plain": 25}[parts.scheme]
@@ -118,7 +118,7 @@ class Webhook:
 
     def __init__(self, url: str, secret: str) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
-            raise ValueError(f"webhook url {url!r}: expected http:// or https://")
+            raise ValueError("the webhook URL is not one: expected http:// or https://")
         self._url = url
         self._secret = secret.encode()
 
@@ -166,11 +166,11 @@ class Notifier:
 
     def tick(self) -> int:
         """Send what is due; returns how many deliveries were made. Blocking: call it off the event loop."""
-        snapshot, now = self._snapshot(), self._now()
-        latest = self._journal.alerts(limit=1)
-        if snapshot is None or not latest:
+        latest, now = self._journal.alerts(limit=1), self._now()
+        if not latest or (latest[0].seq == self._seen and (self._again is None or now < self._again)):
             return 0
-        if latest[0].seq == self._seen and (self._again is None or now < self._again):
+        snapshot = self._snapshot()
+        if snapshot is None:
             return 0
         sent, later = 0, set[Instant]()
         for raised in reversed(self._journal.alerts(_LOOK_BACK)):

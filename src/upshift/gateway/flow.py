@@ -11,6 +11,7 @@ from upshift.gateway import accept, answer
 from upshift.gateway.accounts import Accounts
 from upshift.gateway.call import MissingSecretError, Routes
 from upshift.gateway.clock import Clock
+from upshift.gateway.passes import Pass, Passes
 from upshift.gateway.regime import Regime
 from upshift.gateway.story import NOTHING_USED, Story
 from upshift.gateway.streaming import Streaming
@@ -22,18 +23,15 @@ from upshift.model.ids import RequestId
 from upshift.model.metered import Outcome
 from upshift.model.refusal import Busy, LedgerDown, OverBudget, Reason, Refused
 from upshift.store.ledger import Admit, Deny, Ledger, LedgerUnavailableError, Read, Wait
-from upshift.traffic import alerts, disclose, dispatch, gate, identify, meter, police, price, route
+from upshift.traffic import alerts, disclose, dispatch, gate, meter, route
 from upshift.traffic.gate import Crowded, Fare, Fit, Full
 from upshift.traffic.meter import Tally
-from upshift.traffic.outlook import Outlook
-from upshift.traffic.route import Ways
-from upshift.traffic.snapshot import HoldPolicy
+from upshift.traffic.route import Way, Ways
 from upshift.traffic.wire.wires import WIRES
 
 log = structlog.get_logger()
 
 LARGEST_ANSWER = 64 * 1024 * 1024
-_MOST_OUTLOOKS = 10_000
 
 
 class RequestIds:
@@ -61,24 +59,19 @@ class Flow:
         self.strict = strict
         """Send nothing upstream before the hold is on disk (costs one commit of latency)."""
         self.ids = RequestIds()
-        self._outlooks: dict[tuple[str, str], Outlook] = {}
+        self.passes = Passes()
 
     async def call(self, exchange: Exchange) -> None:
         """Serve one call from its first step to its last byte."""
         wire = WIRES[accept.CALLS[exchange.path]]
         story = Story(exchange, wire, self.regime.in_force, self.ids.next(), self.clock.now(), self.clock.tick())
         try:
-            in_force = story.in_force
             story.ask = ask = accept.read(exchange, wire)
-            story.caller = caller = identify.who(in_force, exchange.header, ask.user_hint, story.started)
-            story.work = work = dispatch.to(
-                in_force.snapshot, caller, exchange.header(dispatch.WORKLOAD_HEADER), ask.model, ask.dialect
-            )
-            police.allow(work, ask.dialect)
-            expected = self.outlook(work.workload.id, work.model.name).input_tokens(ask.text_bytes, ask.images)
-            consent = in_force.consents.get((caller.tenant.id, work.workload.id))
-            ways = route.ways(ask, work, expected, consent)
-            await self.gate(story, ways)
+            let_in = self.passes.of(story.in_force, exchange, ask, story.started)  # identify, dispatch, police
+            story.attribute(ask, let_in.caller, let_in.work)
+            expected = let_in.outlook.input_tokens(ask.text_bytes, ask.images)
+            ways = route.ways(ask, let_in.work, expected, let_in.consent)
+            await self.gate(story, let_in, ways)
             response = await self.send(story)
             if response is None:
                 return
@@ -110,33 +103,35 @@ class Flow:
 
     # gate ---------------------------------------------------------------------------------------------------------
 
-    async def gate(self, story: Story, ways: Ways) -> None:
+    async def gate(self, story: Story, let_in: Pass, ways: Ways) -> None:
         """Hold what the call may cost on the first way that is open. Raises Refused."""
-        if not self.ledger.healthy:
-            raise Refused(LedgerDown(retry_seconds=5))
-        assert story.caller is not None and story.work is not None and story.ask is not None
-        caller, workload = story.caller, story.work.workload
-        consent = story.in_force.consents.get((caller.tenant.id, workload.id))
-        asked_at = self.clock.tick()
+        caller, workload, ask = let_in.caller, let_in.work.workload, story.ask
+        assert ask
+        accounts, clock, passes = self.accounts, self.clock, self.passes
+        asked_at = clock.tick()
         found: Fit | None = None
-        input_tokens = 0
+        fare: Fare | None = None
 
-        def claims_of(bucket: Bucket) -> tuple[Claim, ...]:
-            return self.accounts.claims(caller.tenant, caller.user, workload, bucket, consent, self.clock.now())
+        def fare_of(way: Way) -> Fare:
+            nonlocal fare
+            claims = accounts.claims(caller.tenant, caller.user, workload, way.bucket, let_in.consent, clock.now())
+            outlook = passes.outlook(workload.id, way.model.name)
+            fare = gate.fare(ask, way.model, workload.gate.hold, claims, outlook)
+            return fare
 
         def rule(read: Read, may_wait: bool) -> Admit | Wait | Deny:
-            nonlocal found, input_tokens
-            fares = [self.fare(story, way, claims_of(way.bucket)) for way in ways.tried]
-            verdict = gate.admit(fares, read, may_wait)
+            nonlocal found
+            verdict = gate.admit(map(fare_of, ways.tried), read, may_wait)
             match verdict:
                 case Fit():
-                    found, input_tokens = verdict, fares[verdict.step].input
-                    keys = tuple(claim.key for claim in fares[verdict.step].claims)
-                    return Admit(verdict.step, keys, verdict.amount)
+                    # Fares are made one at a time, so the one that fits is the last.
+                    found = verdict
+                    assert fare
+                    return Admit(verdict.step, tuple([claim.key for claim in fare.claims]), verdict.amount)
                 case Crowded():
                     if may_wait:
                         return Wait(verdict.key)
-                    waited = (self.clock.tick() - asked_at) / 1e9
+                    waited = (clock.tick() - asked_at) / 1e9
                     return Deny(Busy(key=verdict.key, waited_seconds=waited, retry_seconds=5))
                 case Full():
                     return Deny(self.over_budget(story, verdict, ways))
@@ -144,36 +139,21 @@ class Flow:
         decided = await self.ledger.decide(
             story.request,
             story.in_force.snapshot.hash,
-            self.clock.now,
+            clock.now,
             rule,
             workload.gate.patience_seconds,
-            story.record(Outcome.LOST, 0, "", NOTHING_USED, asked_at),
+            story.opening(),
         )
-        story.waited_ns += self.clock.tick() - asked_at
+        story.waited_ns += clock.tick() - asked_at
         if isinstance(decided, Deny):
             raise Refused(decided.reason)
         admitted, story.ticket = decided
+        assert found
+        assert fare
         story.fit = found
-        story.way = ways.tried[admitted.step]
-        story.claims = claims_of(story.way.bucket)
-        story.input_tokens = input_tokens
-        story.outlook = self.outlook(workload.id, story.way.model.name)
-
-    def fare(self, story: Story, way: route.Way, claims: tuple[Claim, ...]) -> Fare:
-        """What a way would hold: see Outlook for the estimates."""
-        assert story.ask is not None and story.work is not None
-        ask, model = story.ask, way.model
-        outlook = self.outlook(story.work.workload.id, model.name)
-        input_tokens = outlook.input_tokens(ask.text_bytes, ask.images)
-        most = (model.max_output if ask.max_output is None else ask.max_output) * ask.choices
-        usual = min(most, outlook.output_tokens() * ask.choices)
-        growing = ask.stream and story.work.workload.gate.hold is HoldPolicy.GROWING
-        if model.card is None:
-            input_rate = output_rate = 0
-        else:
-            rates = price.rates_at(model.card, input_tokens)
-            input_rate, output_rate = price.input_rate(rates, ask.cache_write), rates.output
-        return Fare(claims, input_tokens, input_rate, output_rate, usual if growing else most, usual)
+        story.way = way = ways.tried[admitted.step]
+        story.claims, story.input_tokens = fare.claims, fare.input
+        story.outlook = let_in.outlook if way.model is let_in.work.model else passes.outlook(workload.id, way.model.name)
 
     def over_budget(self, story: Story, full: Full, ways: Ways) -> OverBudget:
         """The refusal of a call that no way is open for."""
@@ -338,46 +318,34 @@ class Flow:
 
     def alert(self, story: Story) -> None:
         """Raise the thresholds that the call's budgets have reached, each once per period."""
-        now = self.clock.now()
         for claim in story.claims:
             if claim.key.bucket is not Bucket.INCLUDED:
-                continue
-            self.alert_on(claim, story, now)
+                return
+            balance = self.ledger.balance(claim.key)
+            limit, granted, settled = claim.limit, balance.granted, balance.settled
+            tokens, nano = limit.tokens, limit.nano
+            if tokens is not None and 2 * settled.tokens >= tokens:
+                self.alert_on(claim, "tokens", settled.tokens, tokens + granted.tokens, story)
+            if nano is not None and 2 * settled.nano >= nano:
+                self.alert_on(claim, "money", settled.nano, nano + granted.nano, story)
 
-    def alert_on(self, claim: Claim, story: Story, now: int) -> None:
-        balance = self.ledger.balance(claim.key)
-        limit, granted, settled = claim.limit, balance.granted, balance.settled
-        measures: list[tuple[str, int, int]] = []
-        if limit.tokens is not None:
-            measures.append(("tokens", settled.tokens, limit.tokens + granted.tokens))
-        if limit.nano is not None:
-            measures.append(("money", settled.nano, limit.nano + granted.nano))
-        for measure, used, most in measures:
-            if used * 2 < most:
-                continue
-            for threshold in alerts.due(used, most, claim.period, now):
-                self.ledger.append(
-                    Alert(
-                        id=f"{claim.key.path()}/{threshold}",
-                        at=now,
-                        key=claim.key,
-                        threshold=threshold,
-                        measure=measure,
-                        used=used,
-                        limit=most,
-                        runs_out=alerts.runs_out(used, most, claim.period, now),
-                        plan=story.in_force.snapshot.hash,
-                    )
+    def alert_on(self, claim: Claim, measure: str, used: int, limit: int, story: Story) -> None:
+        """Raise what is due of one ceiling; the ledger appends each id once."""
+        now = self.clock.now()
+        for threshold in alerts.due(used, limit, claim.period, now):
+            self.ledger.append(
+                Alert(
+                    id=f"{claim.key.path()}/{threshold}",
+                    at=now,
+                    key=claim.key,
+                    threshold=threshold,
+                    measure=measure,
+                    used=used,
+                    limit=limit,
+                    runs_out=alerts.runs_out(used, limit, claim.period, now),
+                    plan=story.in_force.snapshot.hash,
                 )
-
-    def outlook(self, workload: str, model: str) -> Outlook:
-        """What was learnt about a workload on a model."""
-        found = self._outlooks.get((workload, model))
-        if found is None:
-            if len(self._outlooks) >= _MOST_OUTLOOKS:
-                self._outlooks.clear()
-            found = self._outlooks[workload, model] = Outlook()
-        return found
+            )
 
 
 def _upstream_id(response: Response) -> str:

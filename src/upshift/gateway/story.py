@@ -2,7 +2,7 @@
 
 from upshift.http.exchange import Exchange
 from upshift.model.budget import NOTHING, Amount, Bucket, Claim
-from upshift.model.ids import RequestId
+from upshift.model.ids import KeyId, RequestId
 from upshift.model.metered import Metered, Outcome
 from upshift.model.span import Instant
 from upshift.model.tokens import NO_USAGE, Certainty
@@ -19,12 +19,15 @@ from upshift.traffic.wire.ask import Ask, Wire
 NOTHING_USED = Tally(NO_USAGE, Certainty.EXACT, 0, NOTHING)
 
 _SESSION_HEADERS = (b"x-upshift-session", b"x-claude-code-session-id", b"session-id")
+_AGENT_HEADER = b"x-upshift-agent"
+_LONGEST = 128
 
 
 class Story:
     """Filled in by each step; turned into the call's record at the end."""
 
     __slots__ = (
+        "agent",
         "ask",
         "began",
         "caller",
@@ -36,6 +39,7 @@ class Story:
         "input_tokens",
         "outlook",
         "request",
+        "session",
         "started",
         "streaming",
         "ticket",
@@ -60,7 +64,7 @@ class Story:
         """Whether part of an answer has left already."""
         self.first_byte_us = 0
         self.input_tokens = 0
-        self.upstream_id = ""
+        self.upstream_id = self.session = self.agent = ""
         self.ask: Ask | None = None
         self.caller: Caller | None = None
         self.work: Work | None = None
@@ -70,22 +74,92 @@ class Story:
         self.ticket: Ticket | None = None
         self.outlook: Outlook | None = None
 
+    def attribute(self, ask: Ask, caller: Caller, work: Work) -> None:
+        """Note whose call it is, with the session and agent that the client names."""
+        self.ask, self.caller, self.work = ask, caller, work
+        header = self.exchange.header
+        found = None
+        for name in _SESSION_HEADERS:
+            if (found := header(name)) is not None:
+                break
+        self.session = ask.session_hint[:_LONGEST] if found is None else _text(found)
+        agent = header(_AGENT_HEADER)
+        if agent is not None:
+            self.agent = _text(agent)
+
     def held(self) -> Amount:
         """What the call holds at the moment."""
         return NOTHING if self.ticket is None else self.ticket.held
 
+    def opening(self) -> Metered:
+        """What the ledger keeps with the hold, to tell what the call was if its end is lost."""
+        ask, caller, work = self.ask, self.caller, self.work
+        assert ask
+        assert caller
+        assert work
+        workload, user = work.workload, caller.user
+        return Metered(
+            request=self.request,
+            started=self.started,
+            plan=self.in_force.snapshot.hash,
+            tenant=caller.tenant.id,
+            user=user.id,
+            tier=user.tier,
+            workload=workload.id,
+            pod=workload.pod,
+            project=workload.project,
+            session=self.session,
+            agent=self.agent,
+            key=caller.key.id,
+            dialect=ask.dialect.value,
+            streamed=ask.stream,
+            requested_model=ask.model[:200],
+        )
+
     def record(self, outcome: Outcome, status: int, reason: str, tally: Tally, tick: int) -> Metered:
         """The call's record as of `tick` (nanoseconds)."""
         ask, caller, work, way = self.ask, self.caller, self.work, self.way
-        header = self.exchange.header
-        session = ""
-        for name in _SESSION_HEADERS:
-            value = header(name)
-            if value:
-                session = value.decode("utf-8", "replace")[:128]
-                break
-        agent = header(b"x-upshift-agent")
         latency = (tick - self.began) // 1000
+        if ask is None or caller is None or work is None:
+            return self._stub(outcome, status, reason, latency)
+        workload, user = work.workload, caller.user
+        counted = tally.counted
+        return Metered(
+            request=self.request,
+            started=self.started,
+            plan=self.in_force.snapshot.hash,
+            tenant=caller.tenant.id,
+            user=user.id,
+            tier=user.tier,
+            workload=workload.id,
+            pod=workload.pod,
+            project=workload.project,
+            session=self.session,
+            agent=self.agent,
+            key=caller.key.id,
+            dialect=ask.dialect.value,
+            streamed=ask.stream,
+            requested_model=ask.model[:200],
+            served_model="" if way is None else way.model.name,
+            provider="" if way is None else way.model.provider.id,
+            upstream_id=self.upstream_id,
+            outcome=outcome,
+            status=status,
+            bucket=Bucket.INCLUDED if way is None else way.bucket,
+            reason=reason,
+            certainty=tally.certainty,
+            usage=tally.usage,
+            cost=tally.cost,
+            counted=counted.nano,
+            counted_tokens=counted.tokens,
+            latency_us=latency,
+            first_byte_us=self.first_byte_us,
+            overhead_us=max(0, latency - self.waited_ns // 1000),
+        )
+
+    def _stub(self, outcome: Outcome, status: int, reason: str, latency: int) -> Metered:
+        """The record of a call that was refused before everything about it was known."""
+        ask, caller = self.ask, self.caller
         return Metered(
             request=self.request,
             started=self.started,
@@ -93,28 +167,17 @@ class Story:
             tenant=caller.tenant.id if caller else "",
             user=caller.user.id if caller else "",
             tier=caller.user.tier if caller else "",
-            workload=work.workload.id if work else "",
-            pod=work.workload.pod if work else "",
-            project=work.workload.project if work else "",
-            session=session or (ask.session_hint[:128] if ask else ""),
-            agent=agent.decode("utf-8", "replace")[:128] if agent else "",
-            key=caller.key.id if caller else "",  # type: ignore[arg-type]
-            dialect=ask.dialect if ask else "",
+            key=caller.key.id if caller else KeyId(""),
+            dialect=ask.dialect.value if ask else "",
             streamed=ask.stream if ask else False,
             requested_model=ask.model[:200] if ask else "",
-            served_model=way.model.name if way else "",
-            provider=way.model.provider.id if way else "",
-            upstream_id=self.upstream_id,
             outcome=outcome,
             status=status,
-            bucket=way.bucket if way else Bucket.INCLUDED,
             reason=reason,
-            certainty=tally.certainty,
-            usage=tally.usage,
-            cost=tally.cost,
-            counted=tally.counted.nano,
-            counted_tokens=tally.counted.tokens,
             latency_us=latency,
-            first_byte_us=self.first_byte_us,
-            overhead_us=max(0, latency - self.waited_ns // 1000),
+            overhead_us=latency,
         )
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")[:_LONGEST]

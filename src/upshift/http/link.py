@@ -83,11 +83,11 @@ class Response:
 
     async def read(self, limit: int) -> bytes | Trouble:
         """The whole body; Trouble("too_large") and a closed connection above `limit` bytes."""
+        if self._ended and self._size <= limit:
+            return self._take() if self._pieces else b""
         piece = await self.chunk()
         if isinstance(piece, Trouble):
             return piece
-        if self._ended and not self._pieces and len(piece or b"") <= limit:
-            return piece or b""
         whole = bytearray()
         while piece is not None:
             whole += piece
@@ -310,8 +310,7 @@ class Link(asyncio.Protocol):
         self._fresh = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._response is None and not self._complete:
-            self._headers.append((name.lower(), value))
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         if self._complete:
@@ -335,6 +334,8 @@ class Link(asyncio.Protocol):
                 length = value
         if coding is not None and coding.lower() != b"chunked":
             raise self._bad("protocol", f"transfer-encoding {coding[:40]!r}")
+        # What comes now are trailers, which nobody gets to see.
+        self._headers = []
         self._keep = self._parser.should_keep_alive()
         self._response = response = Response(self, status, headers)
         self._carried = 0

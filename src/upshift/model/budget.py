@@ -20,7 +20,7 @@ class Bucket(StrEnum):
     """Pay-as-you-go, invoiced apart to the tenant."""
 
 
-class BudgetKey(msgspec.Struct, frozen=True, gc=False):
+class BudgetKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """Names one counter: one user of one workload, in one bucket, over one calendar period.
 
     `user` is '*' for counters of a whole tenant (pay-as-you-go limits).

@@ -10,7 +10,7 @@ from upshift.model.metered import Metered
 from upshift.model.span import Instant
 
 
-class Hold(msgspec.Struct, frozen=True, tag="hold"):
+class Hold(msgspec.Struct, frozen=True, tag="hold", gc=False):
     """A call holds what it may cost against every counter in `keys`. A second hold of a request extends the first.
 
     `opening` is the call's record as far as it is known, kept so that a call lost in a crash can say what it was.
@@ -24,7 +24,7 @@ class Hold(msgspec.Struct, frozen=True, tag="hold"):
     opening: Metered | None = None
 
 
-class Settle(msgspec.Struct, frozen=True, tag="settle"):
+class Settle(msgspec.Struct, frozen=True, tag="settle", gc=False):
     """A call is over: what it held is returned, `amount` is spent, its record is kept. At most one per request."""
 
     request: RequestId
@@ -35,7 +35,7 @@ class Settle(msgspec.Struct, frozen=True, tag="settle"):
     record: Metered
 
 
-class Release(msgspec.Struct, frozen=True, tag="release"):
+class Release(msgspec.Struct, frozen=True, tag="release", gc=False):
     """A call is over without cost: all it held is returned. Its record is kept. At most one per request."""
 
     request: RequestId
@@ -45,7 +45,7 @@ class Release(msgspec.Struct, frozen=True, tag="release"):
     record: Metered
 
 
-class Note(msgspec.Struct, frozen=True, tag="note"):
+class Note(msgspec.Struct, frozen=True, tag="note", gc=False):
     """A call that never held anything (refused before it could): only its record."""
 
     request: RequestId

@@ -26,7 +26,7 @@ class Outcome(StrEnum):
     """In flight when the process died; counted at its hold on the next start."""
 
 
-class Metered(msgspec.Struct, frozen=True, kw_only=True):
+class Metered(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call. `cost` is None where the price is unknown; times are microseconds, `started` since the epoch."""
 
     request: RequestId

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -68,19 +68,22 @@ def period_of(window: Window, zone: str, now: Instant) -> Period:
 
 
 def _period_with(window: Window, zone: str, day: datetime) -> Period:
+    first, last, label = _days(window, day)
+    return Period(window, label, zone, _midnight(first, zone), _midnight(last, zone))
+
+
+def _days(window: Window, day: datetime) -> tuple[datetime, datetime, str]:
     match window:
         case Window.DAY:
-            first, last, label = day, day + timedelta(days=1), f"{day:%Y-%m-%d}"
+            return day, day + timedelta(days=1), f"{day:%Y-%m-%d}"
         case Window.WEEK:
             first = day - timedelta(days=day.weekday())
-            last = first + timedelta(days=7)
             year, week, _ = first.isocalendar()
-            label = f"{year}-W{week:02d}"
+            return first, first + timedelta(days=7), f"{year}-W{week:02d}"
         case Window.MONTH:
             first = day.replace(day=1)
-            last = (first + timedelta(days=32)).replace(day=1)
-            label = f"{first:%Y-%m}"
-    return Period(window, label, zone, _midnight(first, zone), _midnight(last, zone))
+            return first, (first + timedelta(days=32)).replace(day=1), f"{first:%Y-%m}"
+    assert_never(window)
 
 
 def _midnight(day: datetime, zone: str) -> Instant:

@@ -5,12 +5,15 @@ Invariant: what is admitted never takes settled + held of any counter past its l
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from upshift.model.budget import Amount, Balance, BudgetKey, Claim
-from upshift.traffic.price import PER
+from upshift.model.budget import EMPTY, Amount, Balance, BudgetKey, Claim
+from upshift.traffic.outlook import Outlook
+from upshift.traffic.price import PER, input_rate, rates_at
+from upshift.traffic.snapshot import HoldPolicy, Model
+from upshift.traffic.wire.ask import Ask
 
 Read = Callable[[BudgetKey], Balance]
 
@@ -19,7 +22,7 @@ LEAST_ANSWER = 16
 """A shorter answer is of no use: refused rather than paid for, unless the call asks for or usually takes less."""
 
 
-class Fare(msgspec.Struct, frozen=True):
+class Fare(msgspec.Struct, frozen=True, gc=False):
     """What one way would cost: tokens of input and wanted output, prices in nano-dollars per million tokens."""
 
     claims: tuple[Claim, ...]
@@ -32,7 +35,7 @@ class Fare(msgspec.Struct, frozen=True):
     """With this much output the call need not wait for more room."""
 
 
-class Fit(msgspec.Struct, frozen=True):
+class Fit(msgspec.Struct, frozen=True, gc=False):
     """Way number `step` is open: hold `amount`, with `output` for the answer; `room` is all the output that fits."""
 
     step: int
@@ -56,7 +59,22 @@ class Full(msgspec.Struct, frozen=True):
     needed: int
 
 
-def admit(fares: Sequence[Fare], read: Read, may_wait: bool) -> Fit | Crowded | Full:
+def fare(ask: Ask, model: Model, hold: HoldPolicy, claims: tuple[Claim, ...], outlook: Outlook) -> Fare:
+    """What a way would hold. Input and usual output are as the outlook expects them.
+
+    A stream that may grow holds a usual answer; every other call holds all the output it may come to.
+    """
+    input_tokens = outlook.input_tokens(ask.text_bytes, ask.images)
+    most = (model.max_output if ask.max_output is None else ask.max_output) * ask.choices
+    usual = min(most, outlook.output_tokens() * ask.choices)
+    wanted = usual if ask.stream and hold is HoldPolicy.GROWING else most
+    if model.card is None:
+        return Fare(claims, input_tokens, 0, 0, wanted, usual)
+    rates = rates_at(model.card, input_tokens)
+    return Fare(claims, input_tokens, input_rate(rates, ask.cache_write), rates.output, wanted, usual)
+
+
+def admit(fares: Iterable[Fare], read: Read, may_wait: bool) -> Fit | Crowded | Full:
     """The first way that fits, or 'crowded', or 'full'.
 
     Crowded means that there would be room if every other call in flight ended at no cost: then a call waits, if it
@@ -111,13 +129,15 @@ def _fit(step: int, fare: Fare, room: int) -> Fit:
 def _tightest(fare: Fare, read: Read, *, with_held: bool) -> tuple[int, Claim, Balance]:
     """Output tokens that still fit under every claim (negative: not even the input), and the claim that binds."""
     least = ENDLESS
-    tight = fare.claims[0]
-    state = read(tight.key)
+    tight: Claim | None = None
+    state = EMPTY
     for claim in fare.claims:
         balance = read(claim.key)
         room = _room(claim, balance, fare.input, fare.output_rate, fare.input_rate, with_held)
-        if room < least:
+        if room < least or tight is None:
             least, tight, state = room, claim, balance
+    if tight is None:
+        raise ValueError("a fare needs at least one claim")
     return least, tight, state
 
 

@@ -26,6 +26,8 @@ class Ways(msgspec.Struct, frozen=True):
 
 def lacking(model: Model, ask: Ask, input_tokens: int) -> tuple[str, ...]:
     """What the request needs and the model cannot do; empty when it can serve."""
+    if not ask.needs and input_tokens < model.context:
+        return ()
     missing = [f"{need} (not among what {model.name} can do)" for need in sorted(ask.needs - model.abilities)]
     if input_tokens >= model.context:
         missing.append(f"a context of about {input_tokens:,} tokens ({model.name} has {model.context:,})")

@@ -1,0 +1,54 @@
+"""Which command begins an installation?"""
+
+import importlib.resources
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from upshift.cli.terminal import Json, desk_at, emit, err, fail, failing, out
+from upshift.settings import PREFIX
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where.")] = Path("."),
+    db: Annotated[
+        Path | None, typer.Option("--db", help="The database's file; DIR/upshift.db or UPSHIFT_DB unless said.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Write a starter plan and .env.example, create the database, and show the admin key, once."""
+    named = os.environ.get(f"{PREFIX}DB")
+    where = db or (Path(named) if named else folder / "upshift.db")
+    plan, environment = folder / "plan.yaml", folder / ".env.example"
+    for each in (plan, environment, where):
+        if each.exists():
+            fail(f"{each} exists already; nothing was written", as_json=json_)
+    starter = importlib.resources.files("upshift.cli") / "starter"
+    with failing(json_):
+        folder.mkdir(parents=True, exist_ok=True)
+        plan.write_text((starter / "plan.yaml").read_text("utf-8"), "utf-8")
+        environment.write_text((starter / "env.example").read_text("utf-8"), "utf-8")
+    with desk_at(where, json_, create=True) as desk:
+        issued = desk.first_admin()
+    secret = "" if issued is None else issued.secret
+    if json_:
+        emit({"plan": str(plan), "env": str(environment), "db": str(where), "admin_key": secret})
+        return
+    console = out()
+    console.print(f"wrote {plan}, {environment} and {where}\n")
+    console.print(Text("admin key (shown this once): ").append(secret, "bold green"), soft_wrap=True)
+    option = "" if str(where) == "upshift.db" else f" --db {where}"
+    err().print(
+        f"\nnext:\n"
+        f"  edit {plan}, and set the provider keys that {environment} names\n"
+        f"  (or none: run 'upshift simulate' and point base_url at it, as {plan.name} says)\n"
+        f"  upshift serve --plan {plan}{option}\n"
+        f"  upshift key issue --name me --tenant acme --user alice{option}",
+        soft_wrap=True,
+    )

@@ -1,0 +1,147 @@
+"""Which command runs an installation: settings, plan, first key, gateway, admin process?"""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+import uvloop
+from rich.text import Text
+
+from upshift.admin.desk import Desk
+from upshift.app import Gateway, channels, run_gateway
+from upshift.cli.child import AdminChild
+from upshift.cli.logs import configure
+from upshift.cli.plan import read, show_consequences, show_problems
+from upshift.cli.terminal import desk_at, err, fail, failing, local_admin, meaning, out
+from upshift.settings import Settings, from_environment
+from upshift.store.ledger import LedgerUnavailableError
+from upshift.store.lock import LedgerInUseError
+
+app = typer.Typer(add_completion=False)
+
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the gateway; 0 takes a free one.")]
+
+
+@app.command()
+def serve(
+    plan: Annotated[list[Path] | None, typer.Option(help="Apply this plan first; may be repeated.")] = None,
+    db: Annotated[Path | None, typer.Option(help="The database's file.", show_default="upshift.db")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to bind.", show_default="127.0.0.1")] = None,
+    port: Port = None,
+    admin_host: Annotated[str | None, typer.Option(help="Address of the admin API.")] = None,
+    admin_port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the admin API.")] = None,
+    no_admin: Annotated[bool, typer.Option("--no-admin", help="No admin API, and no e-mails.")] = False,
+    strict: Annotated[bool | None, typer.Option("--strict", help="Wait for the disk before each call.")] = None,
+    grace: Annotated[float | None, typer.Option(min=0, help="Seconds that calls may go on after a stop.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="One line of JSON on stdout when it is ready.")] = False,
+) -> None:
+    """Run the gateway and its admin API. Every option is also a variable, UPSHIFT_DB and so on: docs/settings.md."""
+    settings = settings_or_exit(
+        db=db,
+        host=host,
+        port=port,
+        admin_host=admin_host,
+        admin_port=admin_port,
+        strict=strict,
+        grace_seconds=grace,
+        log_level=log_level,
+    )
+    configure(settings.log_level)
+    ways_out = meaning(channels, settings)
+    if no_admin and ways_out:
+        err().print("without the admin process no alert is sent", style="yellow")
+    with desk_at(settings.db, json_, create=True) as desk:
+        if plan:
+            _apply(desk, plan, json_)
+        desk.need_snapshot()
+        _first_key(desk)
+    with failing(json_):
+        sock = None if no_admin else _listen(settings)
+        try:
+            uvloop.run(_serve(settings, sock, json_))
+        except (LedgerInUseError, LedgerUnavailableError) as error:
+            fail(str(error), as_json=json_)
+
+
+def settings_or_exit(**given: Any) -> Settings:
+    """Settings of the environment, with those of the command line on top. What is wrong is a wrong usage."""
+    return meaning(_settings, {name: value for name, value in given.items() if value is not None})
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    found = msgspec.structs.replace(from_environment(os.environ), **given)
+    return msgspec.convert(msgspec.to_builtins(found, enc_hook=str), Settings, dec_hook=_path)
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path:
+        return Path(value)
+    raise NotImplementedError
+
+
+def _apply(desk: Desk, files: Sequence[Path], as_json: bool) -> None:
+    checked = read(files, as_json)
+    show_problems(err(), checked.warnings)
+    before = desk.journal.plan_in_force()
+    if before is None or before.hash != checked.snapshot.hash:
+        consequences = desk.apply(checked, local_admin())
+        if before is not None:
+            show_consequences(err(), consequences)
+
+
+def _first_key(desk: Desk) -> None:
+    issued = desk.first_admin()
+    if issued is not None:
+        err().print(Text("admin key (shown this once): ").append(issued.secret, "bold green"), soft_wrap=True)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.admin_host else socket.AF_INET
+    try:
+        return socket.create_server((settings.admin_host, settings.admin_port), family=family)
+    except OSError as error:
+        where = f"{settings.admin_host}:{settings.admin_port}"
+        raise OSError(
+            f"the admin API cannot listen on {where}: {error.strerror}; choose another --admin-port"
+        ) from error
+
+
+async def _serve(settings: Settings, sock: socket.socket | None, as_json: bool) -> None:
+    child = None if sock is None else AdminChild(settings, sock)
+
+    def ready(gateway: Gateway) -> None:
+        if child is not None:
+            child.start()
+        urls = {
+            "gateway": _url(settings.host, gateway.port),
+            "admin": None if sock is None else _url(settings.admin_host, sock.getsockname()[1]),
+            "plan": gateway.flow.regime.in_force.snapshot.hash,
+            "pid": os.getpid(),
+        }
+        if as_json:
+            sys.stdout.write(json.dumps(urls) + "\n")
+            sys.stdout.flush()
+            return
+        console = out()
+        console.print(Text("gateway  ", "bold").append(f"{urls['gateway']}  (openai: {urls['gateway']}/v1)", "default"))
+        console.print(Text("admin    ", "bold").append(str(urls["admin"] or "none"), "default"))
+        console.print(Text("plan     ", "bold").append(str(urls["plan"]), "default"))
+
+    try:
+        await run_gateway(settings, ready)
+    finally:
+        if child is not None:
+            await child.stop()
+
+
+def _url(host: str, port: int) -> str:
+    """A URL that a client on this machine can use."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"

@@ -1,0 +1,113 @@
+"""How does a command take its options, say what it found, and fail in words rather than tracebacks?"""
+
+import getpass
+import json
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.table import Table
+
+from upshift.admin.desk import ActError, Actor, Desk
+from upshift.app import open_desk
+from upshift.model.key import Role
+from upshift.store.schema import StoreVersionError
+
+T = TypeVar("T")
+
+DEFAULT_DB = Path("upshift.db")
+
+Db = Annotated[Path, typer.Option("--db", envvar="UPSHIFT_DB", show_envvar=True, help="The database's file.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of text.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+_WIDE = 180
+
+
+def out() -> Console:
+    """Where results go. Wide where nobody looks at it, so that a pipe gets whole lines."""
+    return _console(stderr=False)
+
+
+def err() -> Console:
+    """Where everything else goes."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _WIDE
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width, soft_wrap=False)
+
+
+def emit(document: Any) -> None:
+    """Print one JSON document."""
+    plain = TypeAdapter(Any).dump_python(document, mode="json")
+    sys.stdout.write(json.dumps(plain, ensure_ascii=False, indent=2) + "\n")
+
+
+def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
+    """An unboxed table; columns in `numbers` are aligned to the right."""
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return made
+
+
+def fail(message: str, *, as_json: bool = False) -> NoReturn:
+    """Say why it cannot be done, and exit with 1."""
+    if as_json:
+        emit({"error": message})
+    err().print(f"error: {message}", style="red")
+    raise typer.Exit(1)
+
+
+def meaning(parse: Callable[..., T], *arguments: Any, option: str = "") -> T:
+    """What a person's text means. A ValueError is a wrong usage: exit code 2."""
+    try:
+        return parse(*arguments)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option or None) from None
+
+
+@contextmanager
+def failing(as_json: bool) -> Iterator[None]:
+    """Turns what can be expected to go wrong into words."""
+    try:
+        yield
+    except ActError as error:
+        fail(str(error), as_json=as_json)
+    except StoreVersionError as error:
+        fail(f"the database cannot be used: {error}", as_json=as_json)
+    except sqlite3.Error as error:
+        fail(f"the database cannot be read or written: {error}", as_json=as_json)
+    except OSError as error:
+        fail(str(error), as_json=as_json)
+
+
+@contextmanager
+def desk_at(db: Path, as_json: bool, *, create: bool = False) -> Iterator[Desk]:
+    """The desk of an installation; a database that is not there is made only where `create` says so."""
+    if not create and not db.is_file():
+        fail(f"there is no database at {db}; create one with 'upshift init', or name it with --db", as_json=as_json)
+    with failing(as_json):
+        desk = open_desk(db)
+        try:
+            yield desk
+        finally:
+            desk.journal.close()
+
+
+def local_admin() -> Actor:
+    """Whoever may write the database's file may do everything; their name is kept with what they do."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):
+        name = "unknown"
+    return Actor(f"{name} (command line)", Role.ADMIN)
