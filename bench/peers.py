@@ -203,7 +203,7 @@ def start_upshift(place: Place) -> Peer:
         if done.returncode != 0:
             raise RuntimeError(f"upshift {words[0]} {words[1]} failed: {done.stderr.strip()[-500:]}")
     key = json.loads(done.stdout)["secret"]
-    serve = [*upshift, "serve", "--plan", str(plan), "--db", str(db), "--port", str(port)]
+    serve = [*upshift, "serve", "--plan", str(plan), "--db", str(db), "--port", str(port), "--admin-port", "0"]
     server = launch(serve, core=place.core, log=tmp / "upshift.log")
     version = _output(sys.executable, "-c", "import upshift; print(upshift.__version__)")
     return Peer("upshift", server, port, version=version, headers={"Authorization": f"Bearer {key}"})

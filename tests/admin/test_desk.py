@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-
 from tests.admin.installation import HOUR, NOW, OPERATOR, PLAN, Installation, month
+
 from upshift.admin.desk import ActError, Actor
 from upshift.model.budget import Amount
 from upshift.model.ids import TenantId, WorkloadId
@@ -129,7 +129,7 @@ async def test_a_grant_is_taken_in_by_the_ledger(installation: Installation) -> 
     try:
         key = month("acme", "alice", "chat")
         async with asyncio.timeout(10):
-            while ledger.balance(key).granted != Amount(tokens=5_000):
+            while ledger.balance(key).granted != Amount(tokens=5_000):  # noqa: ASYNC110 - the writer thread's doing
                 await asyncio.sleep(0.01)
     finally:
         await ledger.close()

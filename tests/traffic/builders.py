@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Literal
 
 from hypothesis import settings
 
@@ -261,6 +262,8 @@ def ask(
     choices: int = 1,
     needs: Iterable[Ability] = (),
     text_bytes: int = 600,
+    images: int = 0,
+    cache_write: Literal["", "5m", "1h"] = "",
 ) -> Ask:
     return Ask(
         dialect=dialect,
@@ -270,6 +273,8 @@ def ask(
         choices=choices,
         needs=frozenset(needs),
         text_bytes=text_bytes,
+        images=images,
+        cache_write=cache_write,
     )
 
 

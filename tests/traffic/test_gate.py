@@ -5,12 +5,16 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.traffic.builders import Books, balance, budget_key, claim, fare, steady
+from tests.traffic.builders import BIG, Books, ask, balance, budget_key, card, claim, fare, model, rates, steady
 
 from upshift.model.budget import EMPTY, NOTHING, Amount, Balance, Claim
 from upshift.model.span import Window
+from upshift.model.tokens import Usage
 from upshift.traffic import gate
 from upshift.traffic.gate import ENDLESS, LEAST_ANSWER, Crowded, Fare, Fit, Full
+from upshift.traffic.outlook import IMAGE_TOKENS, PRIOR_OUTPUT, Outlook
+from upshift.traffic.snapshot import HoldPolicy, Model
+from upshift.traffic.wire.ask import Ask
 
 ALICE = claim(tokens=10_000)
 MONEY = claim(nano=1_000_000)
@@ -147,9 +151,60 @@ def test_a_ceiling_in_both_measures_names_the_one_that_is_spent() -> None:
     assert (found.measure, found.needed) == ("money", 116)
 
 
+def test_a_way_needs_a_ceiling() -> None:
+    with pytest.raises(ValueError, match="at least one claim"):
+        gate.admit([fare()], Books().read, True)
+
+
 def test_a_call_needs_a_way() -> None:
     with pytest.raises(ValueError, match="at least one way"):
         gate.admit([], Books().read, True)
+
+
+GROWING, MAXIMUM = HoldPolicy.GROWING, HoldPolicy.MAXIMUM
+
+
+def made(call: Ask, on: Model = BIG, hold: HoldPolicy = GROWING, outlook: Outlook | None = None) -> Fare:
+    return gate.fare(call, on, hold, (ALICE,), outlook or Outlook())
+
+
+def test_a_stream_that_may_grow_holds_a_usual_answer() -> None:
+    assert made(ask(stream=True)) == Fare((ALICE,), 200, 3_000_000_000, 15_000_000_000, PRIOR_OUTPUT, PRIOR_OUTPUT)
+
+
+def test_every_other_call_holds_all_the_output_it_may_come_to() -> None:
+    for found in (made(ask()), made(ask(stream=True), hold=MAXIMUM), made(ask(), hold=MAXIMUM)):
+        assert (found.wanted, found.enough) == (BIG.max_output, PRIOR_OUTPUT)
+
+
+def test_the_bound_of_the_client_counts_for_each_choice() -> None:
+    found = made(ask(max_output=3_000, choices=4))
+    assert (found.wanted, found.enough) == (12_000, 4 * PRIOR_OUTPUT)
+    found = made(ask(max_output=50, choices=4))
+    assert (found.wanted, found.enough) == (200, 200)
+
+
+def test_what_was_learnt_of_other_calls_sizes_a_hold() -> None:
+    outlook = Outlook()
+    for _ in range(20):
+        outlook.observe(Usage(input=100, output=7), 1_000, 0, 0)
+    found = made(ask(text_bytes=10_000, images=2, stream=True), outlook=outlook)
+    assert (found.input, found.wanted, found.enough) == (1_000 + 2 * IMAGE_TOKENS, 7, 7)
+
+
+def test_a_hold_is_priced_by_the_step_of_its_input_and_its_cache() -> None:
+    stepped = model("stepped", priced=card(rates(), rates(above=1_000, input=9, cache_write_1h=11, output=13)))
+    assert (made(ask(text_bytes=3_000), stepped).input_rate, made(ask(text_bytes=3_000), stepped).output_rate) == (
+        3_000_000_000,
+        15_000_000_000,
+    )
+    long = made(ask(text_bytes=3_003, cache_write="1h"), stepped)
+    assert (long.input, long.input_rate, long.output_rate) == (1_001, 11, 13)
+
+
+def test_a_model_without_a_price_meets_token_ceilings_only() -> None:
+    found = made(ask(), model("unpriced", priced=None))
+    assert (found.input_rate, found.output_rate, found.wanted) == (0, 0, 32_000)
 
 
 def test_an_answer_in_flight_grows_into_what_is_left() -> None:

@@ -18,7 +18,7 @@ from upshift.plan_file import Checked, Consequence, compile_document, difference
 from upshift.plan_file import load as load_files
 from upshift.store.journal import Journal, OptIn
 from upshift.traffic import ceilings
-from upshift.traffic.identify import digest
+from upshift.traffic.identify import LONGEST_USER, digest
 from upshift.traffic.snapshot import Consent, InForce, Overage, Snapshot, Tenant, User, Workload
 
 
@@ -168,8 +168,11 @@ class Desk:
     def grant(
         self, actor: Actor, *, tenant: str, user: str, workload: str, window: Window, amount: Amount, reason: str
     ) -> Grant:
-        """Lift one user's ceiling of one workload for the present period."""
-        self.only_own(actor, tenant)
+        """Lift one user's ceiling of one workload for the present period.
+
+        Only an admin of the installation may: it is the installation that pays for what is included.
+        """
+        self.only_admin(actor, "lift a ceiling")
         if amount.tokens < 0 or amount.nano < 0 or not (amount.tokens or amount.nano):
             raise ActError("a grant is a positive number of tokens or amount of money")
         if not reason.strip():
@@ -267,6 +270,8 @@ class Desk:
             return found
         if tenant.default_tier is None:
             raise ActError(f"tenant {tenant.id} lists no user {user!r} and has no default tier for others", 404)
+        if len(user) > LONGEST_USER or not user.isprintable() or "*" in user or user != user.strip():
+            raise ActError(f"a user's name is at most {LONGEST_USER} printable characters without '*': {user!r} is not")
         return User(UserId(user), tenant.default_tier)
 
     def _check_scope(self, role: Role, tenant: str, user: str, workloads: Sequence[str]) -> None:

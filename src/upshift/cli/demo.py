@@ -15,7 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from upshift.demo.report import show
 from upshift.demo.run import DemoError, act, curl_line, stage
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command()
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Stop when the replay is over, instead of going on.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,

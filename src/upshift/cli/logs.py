@@ -21,8 +21,8 @@ def configure(level: str) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        # Looked up each time, so that whoever replaces stderr gets what is logged after that.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     logging.basicConfig(
         stream=sys.stderr, level=max(least, logging.WARNING), format="%(levelname)s %(name)s: %(message)s"

@@ -14,10 +14,12 @@ CALLS: dict[bytes, Dialect] = {
 
 def dialect_of(exchange: Exchange) -> Dialect:
     """The dialect that a client speaks, judged by path and headers, so that even an early refusal is in its words."""
-    known = CALLS.get(exchange.path)
-    if known is not None:
-        return known
-    return Dialect.ANTHROPIC if exchange.header(b"anthropic-version") is not None else Dialect.OPENAI
+    return dialect_by(exchange.path, exchange.header(b"anthropic-version") is not None)
+
+
+def dialect_by(path: bytes, versioned: bool) -> Dialect:
+    """The dialect of a path; where both serve it, that of a client which sends anthropic-version or does not."""
+    return CALLS.get(path) or (Dialect.ANTHROPIC if versioned else Dialect.OPENAI)
 
 
 def read(exchange: Exchange, wire: Wire) -> Ask:

@@ -1,5 +1,7 @@
 """What goes back to the client: the provider's answer with our disclosure, or a refusal in its dialect."""
 
+import msgspec
+
 from upshift.http.client import Response
 from upshift.http.exchange import Exchange, Headers
 from upshift.model.refusal import Reason
@@ -26,6 +28,15 @@ _KEPT_BACK = frozenset(
     }
 )
 JSON: Headers = [(b"content-type", b"application/json")]
+
+
+def is_json(body: bytes) -> bool:
+    """Whether a body is JSON at all."""
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def passed_on(response: Response) -> Headers:

@@ -15,7 +15,7 @@ from upshift.model.ids import UserId
 from upshift.model.refusal import NoRoute, NotAllowed, Refused
 from upshift.model.span import Instant, show_instant
 from upshift.traffic import alerts, dispatch, identify
-from upshift.traffic.snapshot import Dialect, Model, Overage, Workload
+from upshift.traffic.snapshot import Model, Overage, Workload
 from upshift.traffic.wire.ask import ModelEntry
 from upshift.traffic.wire.wires import WIRES
 
@@ -252,7 +252,9 @@ def _query(exchange: Exchange) -> dict[str, str]:
     return dict(parse_qsl(exchange.query.decode("latin-1")))
 
 
-def refusal_of_bad_http(status: int, what: str) -> tuple[Headers, bytes]:
-    """The answer to bytes that are not a request we can read: OpenAI's error form, which every client can show."""
-    body = WIRES[Dialect.OPENAI].refusal(status, "invalid_request", what, "")
+def refusal_of_bad_http(status: int, what: str, target: bytes | None, headers: Headers) -> tuple[Headers, bytes]:
+    """The answer to bytes that are not a request we can read, in the words of the dialect as far as it shows."""
+    path = (target or b"").partition(b"?")[0]
+    wire = WIRES[accept.dialect_by(path, any(name == b"anthropic-version" for name, _ in headers))]
+    body = wire.refusal(status, "invalid_request", what, "")
     return [*answer.JSON, (b"x-should-retry", b"false")], body

@@ -27,11 +27,14 @@ from upshift.traffic import alerts, disclose, dispatch, gate, meter, route
 from upshift.traffic.gate import Crowded, Fare, Fit, Full
 from upshift.traffic.meter import Tally
 from upshift.traffic.route import Way, Ways
+from upshift.traffic.wire.ask import Answer
 from upshift.traffic.wire.wires import WIRES
 
 log = structlog.get_logger()
 
 LARGEST_ANSWER = 64 * 1024 * 1024
+NO_ANSWER = Answer()
+"""What is read of bytes that say nothing."""
 
 
 class RequestIds:
@@ -67,7 +70,7 @@ class Flow:
         story = Story(exchange, wire, self.regime.in_force, self.ids.next(), self.clock.now(), self.clock.tick())
         try:
             story.ask = ask = accept.read(exchange, wire)
-            let_in = self.passes.of(story.in_force, exchange, ask, story.started)  # identify, dispatch, police
+            let_in = self.passes.of(story, ask)  # identify, dispatch, police
             story.attribute(ask, let_in.caller, let_in.work)
             expected = let_in.outlook.input_tokens(ask.text_bytes, ask.images)
             ways = route.ways(ask, let_in.work, expected, let_in.consent)
@@ -75,7 +78,7 @@ class Flow:
             response = await self.send(story)
             if response is None:
                 return
-            if ask.stream and response.status < 400:
+            if ask.stream and response.status < 400 and _is_stream(response):
                 await Streaming(self, story, response).run()
             else:
                 await self.whole(story, response)
@@ -249,6 +252,9 @@ class Flow:
             await self.provider_error(story, response, body)
             return
         found = story.wire.answer(body)
+        if found == NO_ANSWER and not answer.is_json(body):
+            await self.trouble(story, Trouble("protocol", f"{len(body)} bytes that are not an answer", True))
+            return
         if found.usage is None:
             outcome, reason, tally = Outcome.SERVED, "usage-not-reported", meter.unknown(story.held())
         else:
@@ -346,6 +352,12 @@ class Flow:
                     plan=story.in_force.snapshot.hash,
                 )
             )
+
+
+def _is_stream(response: Response) -> bool:
+    """Whether a provider that was asked for a stream sends one; some answer whole all the same."""
+    kind = response.header(b"content-type")
+    return kind is None or kind[:17].lower() == b"text/event-stream"
 
 
 def _upstream_id(response: Response) -> str:

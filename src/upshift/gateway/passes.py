@@ -4,8 +4,7 @@ Most calls of a key are alike: same secret, same workload, same model. What iden
 first holds for the next, since they are pure and their inputs are the memory's key.
 """
 
-from upshift.http.exchange import Exchange
-from upshift.model.span import Instant
+from upshift.gateway.story import Story
 from upshift.traffic import dispatch, identify, police
 from upshift.traffic.dispatch import Work
 from upshift.traffic.identify import Caller
@@ -45,12 +44,13 @@ class Passes:
             found = self._outlooks[workload, model] = Outlook()
         return found
 
-    def of(self, in_force: InForce, exchange: Exchange, ask: Ask, now: Instant) -> Pass:
-        """The pass of a call. Raises Refused from identify, dispatch or police."""
+    def of(self, story: Story, ask: Ask) -> Pass:
+        """The pass of a call. Raises Refused from identify, dispatch or police; who asked is in the story by then."""
+        in_force = story.in_force
         if in_force is not self._under:
             self._known.clear()
             self._under = in_force
-        header = exchange.header
+        header = story.exchange.header
         workload = header(dispatch.WORKLOAD_HEADER)
         name = (
             header(b"authorization"),
@@ -65,7 +65,7 @@ class Passes:
         known = self._known.get(name)
         if known is not None:
             return known
-        caller = identify.who(in_force, header, ask.user_hint, now)
+        story.caller = caller = identify.who(in_force, header, ask.user_hint, story.started)
         work = dispatch.to(in_force.snapshot, caller, workload, ask.model, ask.dialect)
         police.allow(work, ask.dialect)
         consent = in_force.consents.get((caller.tenant.id, work.workload.id))

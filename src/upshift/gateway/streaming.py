@@ -123,16 +123,23 @@ class Streaming:
     async def ended(self, last: bytes) -> None:
         """The provider ended the stream: settle, then let the last bytes go."""
         found = self.meter
-        complete = found.complete or not found.error
-        if found.usage is not None and complete:
+        outcome = Outcome.SERVED
+        if found.usage is not None and (found.complete or not found.error):
             assert self.story.ask
             tally = meter.exact(self.model, found.usage)
             self.outlook.observe(found.usage, self.story.ask.text_bytes, self.story.ask.images, found.output_bytes)
             reason = self.plain_reason()
+        elif found.error:
+            # The provider's own error event has gone to the client already.
+            outcome, reason, tally = Outcome.UPSTREAM_ERROR, "provider-error-event", self.at_least()
+        elif not found.complete:
+            await self.broken("incomplete", "the stream ended before its answer did")
+            return
         else:
             tally = self.at_least() if found.output_bytes else meter.unknown(self.story.held())
             reason = "usage-not-reported"
-        outcome = Outcome.CLIENT_LEFT if self.exchange.gone else Outcome.SERVED
+        if self.exchange.gone:
+            outcome = Outcome.CLIENT_LEFT
         await self.flow.settle(self.story, outcome, 200, reason, tally)
         if last:
             self.exchange.write(last)

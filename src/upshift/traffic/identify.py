@@ -12,7 +12,7 @@ from upshift.model.span import Instant
 from upshift.traffic.snapshot import InForce, Tenant, User
 
 USER_HEADER = b"x-upshift-user"
-_LONGEST_USER = 128
+LONGEST_USER = 128
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -75,11 +75,11 @@ def user_of(tenant: Tenant, key: Key, named: bytes | None, hint: str) -> User:
         name = key.user
     else:
         name = name or hint.strip() or f"key:{key.name}"
-        if len(name) > _LONGEST_USER or not name.isprintable() or "*" in name:
+        if len(name) > LONGEST_USER or not name.isprintable() or "*" in name:
             raise Refused(
                 BadRequest(
                     where=USER_HEADER.decode() if named else "the user named in the body",
-                    what=f"found {name[:40]!r}, expected at most {_LONGEST_USER} printable characters without '*'",
+                    what=f"found {name[:40]!r}, expected at most {LONGEST_USER} printable characters without '*'",
                 )
             )
     user = tenant.users.get(UserId(name))
