@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.end_to_end.stack import Stack
+
 from upshift.http.client import Timeouts, Trouble, Upstream
 from upshift.http.exchange import Exchange, Headers
 from upshift.http.limits import ServerLimits
@@ -34,6 +35,14 @@ class Reply:
         """The data of each event of a stream that is JSON."""
         lines = [line[6:] for line in self.body.split(b"\n") if line.startswith(b"data: {")]
         return [json.loads(line) for line in lines if not line.startswith(b"data: {this")]
+
+    def text(self) -> str:
+        """What a stream's events say to the person."""
+        found = []
+        for event in self.events():
+            found += [choice["delta"].get("content") or "" for choice in event.get("choices", ())]
+            found.append(event["delta"].get("text", "") if event.get("type") == "content_block_delta" else "")
+        return "".join(found)
 
     def problem(self) -> str:
         """The message of an error in either dialect."""
@@ -79,7 +88,7 @@ async def get(stack: Stack, path: str, secret: str | None, headers: Mapping[str,
 
 def body_of(dialect: str, text: str = "Hello", **fields: Any) -> bytes:
     """The body of a call; fields that are None are left out."""
-    whole = {"model": MODELS[dialect], "messages": [{"role": "user", "content": text}]}
+    whole: dict[str, Any] = {"model": MODELS[dialect], "messages": [{"role": "user", "content": text}]}
     if dialect == "anthropic":
         whole["max_tokens"] = 1000
     return json.dumps({name: value for name, value in {**whole, **fields}.items() if value is not None}).encode()

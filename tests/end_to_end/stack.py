@@ -56,7 +56,9 @@ workloads:
 """
 
 
-def plan_text(simulated: str, limit: str = "100k", on_disconnect: str = "cancel", extra: Sequence[tuple[str, str]] = ()) -> str:
+def plan_text(
+    simulated: str, limit: str = "100k", on_disconnect: str = "cancel", extra: Sequence[tuple[str, str]] = ()
+) -> str:
     """The plan of the tests against a provider at `simulated`; `extra` replaces pieces of its text."""
     text = PLAN.replace("SIMULATED", simulated).replace("LIMIT", limit).replace("CANCEL_OR_DRAIN", on_disconnect)
     for old, new in extra:
@@ -94,7 +96,9 @@ class Stack:
             self.secrets[name] = issued.secret
         return self.secrets[name]
 
-    async def openai(self, user: str = "alice", tenant: str = "acme", workload: str | None = "chat") -> openai.AsyncOpenAI:
+    async def openai(
+        self, user: str = "alice", tenant: str = "acme", workload: str | None = "chat"
+    ) -> openai.AsyncOpenAI:
         """The official client with another base URL and key."""
         secret = self.secret(user, tenant, workload)
         await self.gateway.flow.regime.refresh()

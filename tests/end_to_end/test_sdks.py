@@ -2,8 +2,8 @@
 
 import anthropic
 import openai
-
 from tests.end_to_end.stack import Stack
+
 from upshift.model.metered import Outcome
 from upshift.model.tokens import Certainty
 
@@ -73,7 +73,9 @@ def test_sync_clients(stack_in_thread: tuple[str, str]) -> None:
     with openai.OpenAI(base_url=f"{base_url}/v1", api_key=secret, max_retries=0) as client:
         said = client.chat.completions.create(model="big", messages=[{"role": "user", "content": HELLO}])
         assert said.choices[0].message.content
-        chunks = list(client.chat.completions.create(model="big", messages=[{"role": "user", "content": HELLO}], stream=True))
+        chunks = list(
+            client.chat.completions.create(model="big", messages=[{"role": "user", "content": HELLO}], stream=True)
+        )
         assert chunks[-1].choices[0].finish_reason == "stop"
         assert "big" in [model.id for model in client.models.list()]
     with anthropic.Anthropic(base_url=base_url, api_key=secret, max_retries=0) as client2:

@@ -72,12 +72,20 @@ def test_a_model_that_cannot_serve_is_refused_with_those_that_can() -> None:
 
 def test_or_with_the_news_that_none_can() -> None:
     with pytest.raises(Refused) as caught:
-        ways(ask(), Work(workload(), BIG), 200_000, None)
+        ways(ask(text_bytes=16 * 200_000), Work(workload(), BIG), 1_000_000, None)
     assert caught.value.reason == CannotServe(
         "big",
         ("a context of about 200,000 tokens (big has 200,000)",),
         "none of the workload's models can serve it",
     )
+
+
+def test_what_may_just_fit_is_left_to_the_provider() -> None:
+    """Our estimate of the input errs upwards, so it passes a substitute over but refuses nobody."""
+    call = ask(text_bytes=400_000)
+    found = ways(call, Work(laddered(SOFT, substitutes=(model("short", context=50_000),)), BIG), 200_000, None)
+    assert [way.model.name for way in found.tried] == ["big"]
+    assert "context" in found.closed[0]
 
 
 def test_a_call_in_the_other_dialect_has_the_same_ways() -> None:

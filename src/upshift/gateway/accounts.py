@@ -1,8 +1,11 @@
 """Which ceilings hold this user now? The rule's answer, remembered while the period lasts."""
 
-from upshift.model.budget import Bucket, Claim
-from upshift.model.span import Instant, Period, Window, period_of
+import msgspec
+
+from upshift.model.budget import Amount, Bucket, BudgetKey, Claim
+from upshift.model.span import MICROS, Instant, Period, Window, period_of
 from upshift.traffic import ceilings
+from upshift.traffic.gate import ENDLESS
 from upshift.traffic.snapshot import Consent, Tenant, User, Workload
 
 _MOST = 50_000
@@ -22,30 +25,57 @@ class Calendar:
         return period
 
 
+class Account(msgspec.Struct, frozen=True):
+    """The ceilings of one user of one workload in one bucket, and the counters under them, while all periods last."""
+
+    workload: Workload
+    """As it was when the account was made; another plan has another."""
+    claims: tuple[Claim, ...]
+    keys: tuple[BudgetKey, ...]
+    start: Instant
+    end: Instant
+    watched: tuple[tuple[Claim, Amount], ...]
+    """The ceilings whose thresholds are raised, with what has to be spent before one can be: half of each limit."""
+    resets: bytes
+    """When the first ceiling's period ends: whole seconds since the epoch, as a header says it."""
+
+
 class Accounts:
-    """Claims per user, workload and bucket. Forgotten as a whole when what is in force changes."""
+    """Accounts per user, workload and bucket. Forgotten as a whole when what is in force changes."""
 
     def __init__(self, calendar: Calendar) -> None:
         self._calendar = calendar
-        self._known: dict[tuple[str, str, str, Bucket], tuple[Instant, Instant, tuple[Claim, ...]]] = {}
+        self._known: dict[tuple[str, str, str, Bucket], Account] = {}
 
     def forget(self) -> None:
         self._known.clear()
 
-    def claims(
+    def of(
         self, tenant: Tenant, user: User, workload: Workload, bucket: Bucket, consent: Consent | None, now: Instant
-    ) -> tuple[Claim, ...]:
-        """The ceilings of `user` at `now`."""
+    ) -> Account:
+        """The account of `user` at `now`."""
         key = (tenant.id, user.id, workload.id, bucket)
         known = self._known.get(key)
-        if known is not None and known[0] <= now < known[1]:
-            return known[2]
+        # A call that waited through a change of plan still asks by the old one.
+        if known is not None and known.workload is workload and known.start <= now < known.end:
+            return known
         claims = ceilings.claims(
             tenant, user, workload, bucket, consent, lambda window, zone: self._calendar.period(window, zone, now)
         )
         if len(self._known) >= _MOST:
             self._known.clear()
-        start = max(claim.period.start for claim in claims)
-        end = min(claim.period.end for claim in claims)
-        self._known[key] = (start, end, claims)
-        return claims
+        account = self._known[key] = Account(
+            workload,
+            claims,
+            keys=tuple(claim.key for claim in claims),
+            start=max(claim.period.start for claim in claims),
+            end=min(claim.period.end for claim in claims),
+            watched=tuple((claim, _half(claim)) for claim in claims) if bucket is Bucket.INCLUDED else (),
+            resets=str(claims[0].period.end // MICROS).encode(),
+        )
+        return account
+
+
+def _half(claim: Claim) -> Amount:
+    tokens, nano = claim.limit.tokens, claim.limit.nano
+    return Amount(ENDLESS if tokens is None else -(-tokens // 2), ENDLESS if nano is None else -(-nano // 2))

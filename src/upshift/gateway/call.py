@@ -78,7 +78,7 @@ class Route:
         headers = [
             header
             for header in exchange.headers
-            if header[0] not in _KEPT_BACK and not header[0].startswith(b"x-upshift-")
+            if header[0] not in _KEPT_BACK and header[0][:10] != b"x-upshift-"
         ]
         headers += self.own_headers
         if self.provider.dialect is Dialect.ANTHROPIC and exchange.header(b"anthropic-version") is None:

@@ -17,11 +17,11 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clocks."""
 
+    tick = staticmethod(time.perf_counter_ns)
+    """As it is, without a method around it: it is read seven times per call."""
+
     def now(self) -> Instant:
         return time.time_ns() // 1000
-
-    def tick(self) -> int:
-        return time.perf_counter_ns()
 
 
 class HandClock:

@@ -156,7 +156,7 @@ class Doors:
             lines = tuple(
                 self._line(claim, now)
                 for bucket in buckets
-                for claim in flow.accounts.claims(caller.tenant, caller.user, workload, bucket, consent, now)
+                for claim in flow.accounts.of(caller.tenant, caller.user, workload, bucket, consent, now).claims
                 if claim.key.user == caller.user.id
             )
             view.append(

@@ -5,10 +5,13 @@ Nothing of an answer leaves before the call's hold is on disk, and its last byte
 
 import itertools
 import os
+from collections.abc import Awaitable
+
 import structlog
 
 from upshift.gateway import accept, answer
 from upshift.gateway.accounts import Accounts
+from upshift.gateway.bid import Bid
 from upshift.gateway.call import MissingSecretError, Routes
 from upshift.gateway.clock import Clock
 from upshift.gateway.passes import Pass, Passes
@@ -17,17 +20,16 @@ from upshift.gateway.story import NOTHING_USED, Story
 from upshift.gateway.streaming import Streaming
 from upshift.http.client import Response, Trouble
 from upshift.http.exchange import Exchange, Headers
-from upshift.model.budget import Bucket, Claim
+from upshift.model.budget import Claim
 from upshift.model.entry import Alert
 from upshift.model.ids import RequestId
 from upshift.model.metered import Outcome
-from upshift.model.refusal import Busy, LedgerDown, OverBudget, Reason, Refused
-from upshift.store.ledger import Admit, Deny, Ledger, LedgerUnavailableError, Read, Wait
-from upshift.traffic import alerts, disclose, dispatch, gate, meter, route
-from upshift.traffic.gate import Crowded, Fare, Fit, Full
+from upshift.model.refusal import LedgerDown, Reason, Refused
+from upshift.store.ledger import Deny, Ledger, LedgerUnavailableError
+from upshift.traffic import alerts, disclose, meter
 from upshift.traffic.meter import Tally
-from upshift.traffic.route import Way, Ways
-from upshift.traffic.wire.ask import Answer
+from upshift.traffic.route import Ways
+from upshift.traffic.wire.ask import Answer, Ask
 from upshift.traffic.wire.wires import WIRES
 
 log = structlog.get_logger()
@@ -71,17 +73,16 @@ class Flow:
         try:
             story.ask = ask = accept.read(exchange, wire)
             let_in = self.passes.of(story, ask)  # identify, dispatch, police
-            story.attribute(ask, let_in.caller, let_in.work)
+            story.attribute(ask, let_in)
             expected = let_in.outlook.input_tokens(ask.text_bytes, ask.images)
-            ways = route.ways(ask, let_in.work, expected, let_in.consent)
-            await self.gate(story, let_in, ways)
-            response = await self.send(story)
+            await self.gate(story, ask, let_in, let_in.ways(ask, expected))  # route, gate
+            response = await self.send(story, ask)
             if response is None:
                 return
             if ask.stream and response.status < 400 and _is_stream(response):
                 await Streaming(self, story, response).run()
             else:
-                await self.whole(story, response)
+                await self.whole(story, ask, response)
         except Refused as refused:
             self.refuse(story, refused.reason)
         except LedgerUnavailableError:
@@ -106,100 +107,44 @@ class Flow:
 
     # gate ---------------------------------------------------------------------------------------------------------
 
-    async def gate(self, story: Story, let_in: Pass, ways: Ways) -> None:
+    async def gate(self, story: Story, ask: Ask, let_in: Pass, ways: Ways) -> None:
         """Hold what the call may cost on the first way that is open. Raises Refused."""
-        caller, workload, ask = let_in.caller, let_in.work.workload, story.ask
-        assert ask
-        accounts, clock, passes = self.accounts, self.clock, self.passes
-        asked_at = clock.tick()
-        found: Fit | None = None
-        fare: Fare | None = None
-
-        def fare_of(way: Way) -> Fare:
-            nonlocal fare
-            claims = accounts.claims(caller.tenant, caller.user, workload, way.bucket, let_in.consent, clock.now())
-            outlook = passes.outlook(workload.id, way.model.name)
-            fare = gate.fare(ask, way.model, workload.gate.hold, claims, outlook)
-            return fare
-
-        def rule(read: Read, may_wait: bool) -> Admit | Wait | Deny:
-            nonlocal found
-            verdict = gate.admit(map(fare_of, ways.tried), read, may_wait)
-            match verdict:
-                case Fit():
-                    # Fares are made one at a time, so the one that fits is the last.
-                    found = verdict
-                    assert fare
-                    return Admit(verdict.step, tuple([claim.key for claim in fare.claims]), verdict.amount)
-                case Crowded():
-                    if may_wait:
-                        return Wait(verdict.key)
-                    waited = (clock.tick() - asked_at) / 1e9
-                    return Deny(Busy(key=verdict.key, waited_seconds=waited, retry_seconds=5))
-                case Full():
-                    return Deny(self.over_budget(story, verdict, ways))
-
+        assert story.opening
+        bid = Bid(story, ask, let_in, ways, self.accounts, self.passes, self.clock, self.clock.tick())
         decided = await self.ledger.decide(
             story.request,
-            story.in_force.snapshot.hash,
-            clock.now,
-            rule,
-            workload.gate.patience_seconds,
-            story.opening(),
+            story.opening.plan,
+            self.clock.now,
+            bid.rule,
+            let_in.work.workload.gate.patience_seconds,
+            story.opening,
         )
-        story.waited_ns += clock.tick() - asked_at
+        story.waited_ns += self.clock.tick() - bid.asked_at
         if isinstance(decided, Deny):
             raise Refused(decided.reason)
         admitted, story.ticket = decided
-        assert found
-        assert fare
-        story.fit = found
-        story.way = way = ways.tried[admitted.step]
-        story.claims, story.input_tokens = fare.claims, fare.input
-        story.outlook = let_in.outlook if way.model is let_in.work.model else passes.outlook(workload.id, way.model.name)
-
-    def over_budget(self, story: Story, full: Full, ways: Ways) -> OverBudget:
-        """The refusal of a call that no way is open for."""
-        assert story.caller is not None and story.work is not None
-        caller, workload = story.caller, story.work.workload
-        claim, balance = full.claim, full.balance
-        tokens = full.measure == "tokens"
-        limit = (claim.limit.tokens if tokens else claim.limit.nano) or 0
-        used, held, granted = balance.settled, balance.held, balance.granted
-        ladder = ", then ".join(workload.gate.ladder)
-        why = "; ".join(ways.closed) if ways.closed else f"the overage rule of this workload is {ladder}"
-        others = dispatch.open_to(story.in_force.snapshot, caller.tenant.id, caller.key.workloads)
-        return OverBudget(
-            key=claim.key,
-            measure=full.measure,
-            used=(used.tokens + held.tokens) if tokens else (used.nano + held.nano),
-            held=held.tokens if tokens else held.nano,
-            limit=limit + (granted.tokens if tokens else granted.nano),
-            needed=full.needed,
-            resets_at=claim.period.end,
-            zone=claim.period.zone,
-            owner=caller.tenant.owner,
-            why=why,
-            still_open=tuple(f"workload {each.id}" for each in others if each.id != workload.id)
-            + ("the budget view and the list of models",),
-            how_to_ask=workload.gate.how_to_ask,
-        )
+        story.way = ways.tried[admitted.step]
 
     # call ---------------------------------------------------------------------------------------------------------
 
-    async def send(self, story: Story) -> Response | None:
+    async def send(self, story: Story, ask: Ask) -> Response | None:
         """Send the call on; None when the provider could not be reached and the client has been told so."""
-        assert story.ask and story.way and story.fit and story.ticket
-        ask, model, fit = story.ask, story.way.model, story.fit
+        assert story.way
+        assert story.fit
+        assert story.ticket
+        model, bound, body = story.way.model, story.fit.output, story.exchange.body
         most = (model.max_output if ask.max_output is None else ask.max_output) * ask.choices
-        bound = fit.room if ask.stream else fit.output
-        body = story.wire.rewrite(
-            story.exchange.body,
-            model=None if ask.model == model.upstream_id else model.upstream_id,
-            max_output=max(1, bound // ask.choices) if bound < most else None,
-            limit_field=model.provider.limit_field,
-            include_usage=ask.stream and not ask.wants_usage,
-        )
+        if ask.stream:
+            assert story.work
+            bound = story.fit.room + story.work.workload.gate.grace_tokens
+        if ask.stream or bound < most or ask.model != model.upstream_id:
+            body = story.wire.rewrite(
+                body,
+                model=None if ask.model == model.upstream_id else model.upstream_id,
+                max_output=max(1, bound // ask.choices) if bound < most else None,
+                limit_field=model.provider.limit_field,
+                include_usage=ask.stream and not ask.wants_usage,
+            )
         try:
             to = self.routes.to(model.provider)
         except MissingSecretError as missing:
@@ -207,10 +152,12 @@ class Flow:
             return None
         if self.strict:
             await self.ledger.durable(story.ticket.mark)
-        sent_at = self.clock.tick()
+        tick = self.clock.tick
+        sent_at = tick()
         response = await to.send(story.exchange, body)
-        story.waited_ns += self.clock.tick() - sent_at
-        story.first_byte_us = (self.clock.tick() - story.began) // 1000
+        answered_at = tick()
+        story.waited_ns += answered_at - sent_at
+        story.first_byte_us = (answered_at - story.began) // 1000
         if isinstance(response, Trouble):
             await self.trouble(story, response)
             return None
@@ -238,12 +185,14 @@ class Flow:
 
     # answer -------------------------------------------------------------------------------------------------------
 
-    async def whole(self, story: Story, response: Response) -> None:
+    async def whole(self, story: Story, ask: Ask, response: Response) -> None:
         """Meter and hand on an answer that comes in one piece, or a provider's error."""
-        assert story.way and story.ask and story.outlook
-        read_at = self.clock.tick()
+        way, outlook, tick = story.way, story.outlook, self.clock.tick
+        assert way
+        assert outlook
+        read_at = tick()
         body = await response.read(LARGEST_ANSWER)
-        story.waited_ns += self.clock.tick() - read_at
+        story.waited_ns += tick() - read_at
         if isinstance(body, Trouble):
             await self.trouble(story, body)
             return
@@ -255,18 +204,15 @@ class Flow:
         if found == NO_ANSWER and not answer.is_json(body):
             await self.trouble(story, Trouble("protocol", f"{len(body)} bytes that are not an answer", True))
             return
-        if found.usage is None:
-            outcome, reason, tally = Outcome.SERVED, "usage-not-reported", meter.unknown(story.held())
+        usage = found.usage
+        if usage is None:
+            reason, tally = "usage-not-reported", meter.unknown(story.held())
         else:
-            outcome, reason = Outcome.SERVED, disclose.reason_for(story.way.bucket)
-            tally = meter.exact(story.way.model, found.usage)
-            story.outlook.observe(found.usage, story.ask.text_bytes, story.ask.images, found.output_bytes)
-        if story.exchange.gone:
-            outcome = Outcome.CLIENT_LEFT
-        headers = answer.passed_on(response)
+            reason, tally = disclose.reason_for(way.bucket), meter.exact(way.model, usage)
+            outlook.observe(usage, ask.text_bytes, ask.images, found.output_bytes)
+        outcome = Outcome.CLIENT_LEFT if story.exchange.gone else Outcome.SERVED
         await self.settle(story, outcome, status, reason, tally)
-        headers += self.headers(story)
-        story.exchange.respond(status, headers, body)
+        story.exchange.respond(status, answer.passed_on(response) + self.headers(story), body)
 
     async def provider_error(self, story: Story, response: Response, body: bytes) -> None:
         """A provider said no: nothing was used. Its words go on, unless they are about our own account with it."""
@@ -282,29 +228,23 @@ class Flow:
 
     def headers(self, story: Story) -> Headers:
         """The disclosure that every answer carries."""
-        assert story.ask
-        found: Headers = [
+        assert story.let_in
+        assert story.way
+        assert story.account
+        account = story.account
+        claim = account.claims[0]
+        return [
             (disclose.REQUEST, story.request.encode()),
-            (disclose.REQUESTED, story.ask.model.encode("ascii", "backslashreplace")),
-            (disclose.PLAN, story.in_force.snapshot.hash[:16].encode()),
+            *story.let_in.shown(story.way),
+            (disclose.BUDGET, disclose.show_use(claim, self.ledger.balance(claim.key)).encode()),
+            (disclose.RESETS, account.resets),
         ]
-        way = story.way
-        if way is not None:
-            found.append((disclose.SERVED, way.model.name.encode()))
-            if way.why:
-                found.append((disclose.REASON, disclose.reason_for(way.bucket).encode()))
-        if story.claims:
-            claim = story.claims[0]
-            balance = self.ledger.balance(claim.key)
-            found.append((disclose.BUDGET, disclose.show_use(claim, balance).encode()))
-            found.append((disclose.RESETS, str(claim.period.end // 1_000_000).encode()))
-        return found
 
     # meter --------------------------------------------------------------------------------------------------------
 
-    async def settle(self, story: Story, outcome: Outcome, status: int, reason: str, tally: Tally | None) -> None:
-        """Close the call's books and wait until they are on disk. Raises LedgerUnavailableError."""
-        await self.ledger.durable(self.close(story, outcome, status, reason, tally))
+    def settle(self, story: Story, outcome: Outcome, status: int, reason: str, tally: Tally | None) -> Awaitable[None]:
+        """Close the call's books; await until they are on disk. Raises LedgerUnavailableError."""
+        return self.ledger.durable(self.close(story, outcome, status, reason, tally))
 
     def close(self, story: Story, outcome: Outcome, status: int, reason: str, tally: Tally | None) -> int:
         """Close the call's books (None: nothing was used); returns the ledger's mark."""
@@ -324,16 +264,16 @@ class Flow:
 
     def alert(self, story: Story) -> None:
         """Raise the thresholds that the call's budgets have reached, each once per period."""
-        for claim in story.claims:
-            if claim.key.bucket is not Bucket.INCLUDED:
-                return
+        assert story.account
+        for claim, half in story.account.watched:
             balance = self.ledger.balance(claim.key)
-            limit, granted, settled = claim.limit, balance.granted, balance.settled
-            tokens, nano = limit.tokens, limit.nano
-            if tokens is not None and 2 * settled.tokens >= tokens:
-                self.alert_on(claim, "tokens", settled.tokens, tokens + granted.tokens, story)
-            if nano is not None and 2 * settled.nano >= nano:
-                self.alert_on(claim, "money", settled.nano, nano + granted.nano, story)
+            settled = balance.settled
+            if settled.tokens >= half.tokens or settled.nano >= half.nano:
+                limit, granted = claim.limit, balance.granted
+                if limit.tokens is not None:
+                    self.alert_on(claim, "tokens", settled.tokens, limit.tokens + granted.tokens, story)
+                if limit.nano is not None:
+                    self.alert_on(claim, "money", settled.nano, limit.nano + granted.nano, story)
 
     def alert_on(self, claim: Claim, measure: str, used: int, limit: int, story: Story) -> None:
         """Raise what is due of one ceiling; the ledger appends each id once."""
@@ -361,5 +301,7 @@ def _is_stream(response: Response) -> bool:
 
 
 def _upstream_id(response: Response) -> str:
-    found = response.header(b"x-request-id") or response.header(b"request-id") or b""
-    return found.decode("latin-1")[:128]
+    # One pass over the headers instead of one for each name.
+    headers = dict(response.headers)
+    found = headers.get(b"x-request-id") or headers.get(b"request-id")
+    return found.decode("latin-1")[:128] if found else ""

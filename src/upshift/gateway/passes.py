@@ -4,27 +4,82 @@ Most calls of a key are alike: same secret, same workload, same model. What iden
 first holds for the next, since they are pure and their inputs are the memory's key.
 """
 
-from upshift.gateway.story import Story
-from upshift.traffic import dispatch, identify, police
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from upshift.gateway.accounts import Account
+from upshift.model.budget import Bucket
+from upshift.model.ids import RequestId
+from upshift.model.metered import Metered
+from upshift.traffic import disclose, dispatch, identify, police, route
 from upshift.traffic.dispatch import Work
 from upshift.traffic.identify import Caller
 from upshift.traffic.outlook import Outlook
+from upshift.traffic.route import Way, Ways
 from upshift.traffic.snapshot import Consent, InForce
 from upshift.traffic.wire.ask import Ask
+
+if TYPE_CHECKING:
+    from upshift.gateway.story import Story
 
 _MOST = 20_000
 
 
 class Pass:
-    """One caller of one model of one workload, let through."""
+    """One caller of one model of one workload, let through; with what is the same for all calls that are so alike."""
 
-    __slots__ = ("caller", "consent", "outlook", "work")
+    __slots__ = (
+        "_least_context", "_plain", "_requested", "_shown", "accounts", "caller", "consent", "opening", "outlook",
+        "work",
+    )  # fmt: skip
 
-    def __init__(self, caller: Caller, work: Work, consent: Consent | None, outlook: Outlook) -> None:
+    def __init__(
+        self, in_force: InForce, ask: Ask, caller: Caller, work: Work, consent: Consent | None, outlook: Outlook
+    ) -> None:
+        workload, user = work.workload, caller.user
         self.caller = caller
         self.work = work
         self.consent = consent
         self.outlook = outlook
+        self.accounts: dict[Bucket, Account] = {}
+        """Those asked for lately; each is good while its periods last."""
+        self.opening = Metered(
+            request=RequestId(""),
+            started=0,
+            plan=in_force.snapshot.hash,
+            tenant=caller.tenant.id,
+            user=user.id,
+            tier=user.tier,
+            workload=workload.id,
+            pod=workload.pod,
+            project=workload.project,
+            key=caller.key.id,
+            dialect=ask.dialect.value,
+            requested_model=ask.model[:200],
+        )
+        """The record of a call, as far as it is the same for all."""
+        self._requested = ask.model
+        self._plain: Ways | None = None
+        self._least_context = min(model.context for model in (work.model, *workload.substitutes))
+        self._shown: dict[tuple[Bucket, str], disclose.Headers] = {}
+
+    def ways(self, ask: Ask, input_tokens: int) -> Ways:
+        """The ways to serve a call; the same for all that need no ability and fit every model. Raises Refused."""
+        if ask.needs or input_tokens >= self._least_context:
+            return route.ways(ask, self.work, input_tokens, self.consent)
+        if self._plain is None:
+            self._plain = route.ways(ask, self.work, input_tokens, self.consent)
+        return self._plain
+
+    def shown(self, way: Way) -> disclose.Headers:
+        """The part of the disclosure that is the same for all calls served this way; not to be changed."""
+        name = (way.bucket, way.model.name)
+        known = self._shown.get(name)
+        if known is None:
+            known = disclose.of_way(self.opening.plan, self._requested, way.model.name, way.bucket)
+            self._shown[name] = known
+        return known
 
 
 class Passes:
@@ -69,7 +124,8 @@ class Passes:
         work = dispatch.to(in_force.snapshot, caller, workload, ask.model, ask.dialect)
         police.allow(work, ask.dialect)
         consent = in_force.consents.get((caller.tenant.id, work.workload.id))
-        found = Pass(caller, work, consent, self.outlook(work.workload.id, work.model.name))
+        outlook = self.outlook(work.workload.id, work.model.name)
+        found = Pass(in_force, ask, caller, work, consent, outlook)
         if caller.key.expires is None and caller.key.revoked is None:
             # A key that ends by itself is looked at anew each time.
             if len(self._known) >= _MOST:

@@ -1,5 +1,9 @@
 """What has happened to one call so far: the only mutable thing on the request path."""
 
+import msgspec
+
+from upshift.gateway.accounts import Account
+from upshift.gateway.passes import Pass
 from upshift.http.exchange import Exchange
 from upshift.model.budget import NOTHING, Amount, Bucket, Claim
 from upshift.model.ids import KeyId, RequestId
@@ -18,128 +22,69 @@ from upshift.traffic.wire.ask import Ask, Wire
 
 NOTHING_USED = Tally(NO_USAGE, Certainty.EXACT, 0, NOTHING)
 
-_SESSION_HEADERS = (b"x-upshift-session", b"x-claude-code-session-id", b"session-id")
-_AGENT_HEADER = b"x-upshift-agent"
 _LONGEST = 128
 
 
-class Story:
+class Story(msgspec.Struct, eq=False):
     """Filled in by each step; turned into the call's record at the end."""
 
-    __slots__ = (
-        "agent",
-        "ask",
-        "began",
-        "caller",
-        "claims",
-        "exchange",
-        "first_byte_us",
-        "fit",
-        "in_force",
-        "input_tokens",
-        "outlook",
-        "request",
-        "session",
-        "started",
-        "streaming",
-        "ticket",
-        "upstream_id",
-        "waited_ns",
-        "way",
-        "wire",
-        "work",
-    )
+    exchange: Exchange
+    wire: Wire
+    in_force: InForce
+    request: RequestId
+    started: Instant
+    began: int
+    """A tick of the clock, in nanoseconds."""
+    waited_ns: int = 0
+    streaming: bool = False
+    """Whether part of an answer has left already."""
+    first_byte_us: int = 0
+    input_tokens: int = 0
+    upstream_id: str = ""
+    ask: Ask | None = None
+    caller: Caller | None = None
+    work: Work | None = None
+    let_in: Pass | None = None
+    opening: Metered | None = None
+    """What the ledger keeps with the hold, to tell what the call was if its end is lost."""
+    way: Way | None = None
+    fit: Fit | None = None
+    account: Account | None = None
+    ticket: Ticket | None = None
+    outlook: Outlook | None = None
 
-    def __init__(
-        self, exchange: Exchange, wire: Wire, in_force: InForce, request: RequestId, started: Instant, began: int
-    ) -> None:
-        self.exchange = exchange
-        self.wire = wire
-        self.in_force = in_force
-        self.request = request
-        self.started = started
-        self.began = began
-        self.waited_ns = 0
-        self.streaming = False
-        """Whether part of an answer has left already."""
-        self.first_byte_us = 0
-        self.input_tokens = 0
-        self.upstream_id = self.session = self.agent = ""
-        self.ask: Ask | None = None
-        self.caller: Caller | None = None
-        self.work: Work | None = None
-        self.way: Way | None = None
-        self.fit: Fit | None = None
-        self.claims: tuple[Claim, ...] = ()
-        self.ticket: Ticket | None = None
-        self.outlook: Outlook | None = None
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The ceilings that the call's hold is counted under; none before it holds."""
+        return () if self.account is None else self.account.claims
 
-    def attribute(self, ask: Ask, caller: Caller, work: Work) -> None:
+    def attribute(self, ask: Ask, let_in: Pass) -> None:
         """Note whose call it is, with the session and agent that the client names."""
-        self.ask, self.caller, self.work = ask, caller, work
+        self.let_in, self.caller, self.work = let_in, let_in.caller, let_in.work
         header = self.exchange.header
-        found = None
-        for name in _SESSION_HEADERS:
-            if (found := header(name)) is not None:
-                break
-        self.session = ask.session_hint[:_LONGEST] if found is None else _text(found)
-        agent = header(_AGENT_HEADER)
-        if agent is not None:
-            self.agent = _text(agent)
+        session = header(b"x-upshift-session") or header(b"x-claude-code-session-id") or header(b"session-id")
+        agent = header(b"x-upshift-agent")
+        self.opening = msgspec.structs.replace(
+            let_in.opening,
+            request=self.request,
+            started=self.started,
+            session=_text(session) if session else ask.session_hint[:_LONGEST],
+            agent=_text(agent) if agent else "",
+            streamed=ask.stream,
+        )
 
     def held(self) -> Amount:
         """What the call holds at the moment."""
         return NOTHING if self.ticket is None else self.ticket.held
 
-    def opening(self) -> Metered:
-        """What the ledger keeps with the hold, to tell what the call was if its end is lost."""
-        ask, caller, work = self.ask, self.caller, self.work
-        assert ask
-        assert caller
-        assert work
-        workload, user = work.workload, caller.user
-        return Metered(
-            request=self.request,
-            started=self.started,
-            plan=self.in_force.snapshot.hash,
-            tenant=caller.tenant.id,
-            user=user.id,
-            tier=user.tier,
-            workload=workload.id,
-            pod=workload.pod,
-            project=workload.project,
-            session=self.session,
-            agent=self.agent,
-            key=caller.key.id,
-            dialect=ask.dialect.value,
-            streamed=ask.stream,
-            requested_model=ask.model[:200],
-        )
-
     def record(self, outcome: Outcome, status: int, reason: str, tally: Tally, tick: int) -> Metered:
         """The call's record as of `tick` (nanoseconds)."""
-        ask, caller, work, way = self.ask, self.caller, self.work, self.way
+        way, opening, counted = self.way, self.opening, tally.counted
         latency = (tick - self.began) // 1000
-        if ask is None or caller is None or work is None:
+        if opening is None:
             return self._stub(outcome, status, reason, latency)
-        workload, user = work.workload, caller.user
-        counted = tally.counted
-        return Metered(
-            request=self.request,
-            started=self.started,
-            plan=self.in_force.snapshot.hash,
-            tenant=caller.tenant.id,
-            user=user.id,
-            tier=user.tier,
-            workload=workload.id,
-            pod=workload.pod,
-            project=workload.project,
-            session=self.session,
-            agent=self.agent,
-            key=caller.key.id,
-            dialect=ask.dialect.value,
-            streamed=ask.stream,
-            requested_model=ask.model[:200],
+        return msgspec.structs.replace(
+            opening,
             served_model="" if way is None else way.model.name,
             provider="" if way is None else way.model.provider.id,
             upstream_id=self.upstream_id,

@@ -14,7 +14,7 @@ from upshift.model.metered import Outcome
 from upshift.store.ledger import Read
 from upshift.traffic import disclose, gate, meter, price
 from upshift.traffic.meter import Tally
-from upshift.traffic.snapshot import OnDisconnect
+from upshift.traffic.snapshot import HoldPolicy, OnDisconnect
 
 if TYPE_CHECKING:
     from upshift.gateway.flow import Flow
@@ -29,7 +29,7 @@ class Streaming:
     """One streamed answer in flight."""
 
     def __init__(self, flow: Flow, story: Story, response: Response) -> None:
-        assert story.ask and story.way and story.fit and story.ticket and story.outlook
+        assert story.ask and story.work and story.way and story.fit and story.ticket and story.outlook
         self.flow = flow
         self.story = story
         self.response = response
@@ -39,7 +39,10 @@ class Streaming:
         self.outlook = story.outlook
         self.model = story.way.model
         self.held_output = story.fit.output
-        self.holds_all = story.fit.output >= story.fit.room or story.fit.output >= self._most()
+        held_by = story.work.workload.gate
+        self.never_cut = held_by.hold is HoldPolicy.MAXIMUM
+        self.told = min(self._most(), story.fit.room + held_by.grace_tokens)
+        """Output tokens at which the provider was told to stop: our own count of its text errs upwards, not this."""
 
     def _most(self) -> int:
         assert self.story.ask
@@ -95,7 +98,8 @@ class Streaming:
 
     def extend(self) -> bool:
         """Grow the hold where the answer nears its end; False when it may not grow and the answer has used it up."""
-        if self.holds_all and self.held_output >= self._most():
+        if self.never_cut or self.held_output >= self._most():
+            # The provider was told to stop where the hold ends; our own count of its text errs upwards.
             return True
         seen = self.seen()
         if seen + _AHEAD <= self.held_output:
@@ -174,7 +178,7 @@ class Streaming:
     def at_least(self) -> Tally:
         """Books of an answer that was not finished."""
         reported = self.meter.usage or self.meter.partial
-        return meter.at_least(self.model, meter.seen(reported, self.story.input_tokens, self.seen()))
+        return meter.at_least(self.model, meter.seen(reported, self.story.input_tokens, min(self.seen(), self.told)))
 
     def plain_reason(self) -> str:
         assert self.story.way

@@ -43,7 +43,7 @@ class Line(Protocol):
 
     def write(self, data: bytes) -> None: ...
 
-    def answered(self, exchange: "SocketExchange") -> None: ...
+    def answered(self, last: bool) -> None: ...
 
     def last(self, exchange: "SocketExchange") -> bool: ...
 
@@ -62,10 +62,10 @@ class SocketExchange:
     __slots__ = (
         "_answer",
         "_callbacks",
-        "_fields",
         "_line",
         "_old",
         "body",
+        "fields",
         "gone",
         "headers",
         "keep",
@@ -91,7 +91,7 @@ class SocketExchange:
         self.target = target
         self.path, _, self.query = target.partition(b"?")
         self.headers = headers
-        self._fields = fields
+        self.fields = fields
         self.keep = keep
         self._old = old
         self.body = b""
@@ -101,11 +101,16 @@ class SocketExchange:
         self.task: asyncio.Task[None] | None = None
 
     @property
+    def ordinary(self) -> bool:
+        """Of HTTP/1.1, on a connection that its client wants to keep."""
+        return self.keep and not self._old
+
+    @property
     def peer(self) -> str:
         return self._line.peer()
 
     def header(self, name: bytes) -> bytes | None:
-        return self._fields.get(name)
+        return self.fields.get(name)
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         if self._answer is not _NONE:
@@ -116,8 +121,13 @@ class SocketExchange:
         self._answer = _ENDED
         if self.gone:
             return
-        line.write(b"".join((top, self._framing(status, len(body)), self._sent(status, body))))
-        line.answered(self)
+        last = line.last(self)
+        if last or self._old or status in head.BODILESS or self.method == b"HEAD":
+            line.write(b"".join((top, self._framing(status, len(body), last), self._sent(status, body))))
+        else:
+            # What nearly all answers are, without the questions.
+            line.write(b"%bcontent-length: %d\r\n\r\n%b" % (top, len(body), body))
+        line.answered(last)
 
     def start(self, status: int, headers: Headers) -> None:
         if self._answer is not _NONE:
@@ -129,10 +139,11 @@ class SocketExchange:
             # HTTP/1.0 knows no chunks: the end of the connection ends the answer.
             self.keep = False
         if not self.gone:
-            self._line.write(top + self._framing(status, None))
+            last = self._line.last(self)
+            self._line.write(top + self._framing(status, None, last))
             if self.method == b"HEAD" or status in head.BODILESS:
                 self._answer = _ENDED
-                self._line.answered(self)
+                self._line.answered(last)
 
     def write(self, chunk: bytes) -> None:
         if self._answer is not _STARTED:
@@ -152,7 +163,7 @@ class SocketExchange:
         if not self.gone:
             if not self._old:
                 self._line.write(b"0\r\n\r\n")
-            self._line.answered(self)
+            self._line.answered(self._line.last(self))
 
     def abort(self) -> None:
         if self._answer is _NONE or self._answer is _STARTED:
@@ -190,8 +201,8 @@ class SocketExchange:
             self.abort()
         return False
 
-    def _framing(self, status: int, length: int | None) -> bytes:
-        if self._line.last(self):
+    def _framing(self, status: int, length: int | None, last: bool) -> bytes:
+        if last:
             connection = b"connection: close\r\n\r\n"
         elif self._old:
             connection = b"connection: keep-alive\r\n\r\n"

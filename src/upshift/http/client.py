@@ -8,7 +8,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from upshift.http.exchange import Headers
-from upshift.http.head import request_head
+from upshift.http.head import RequestHeads
 from upshift.http.link import Link, Response, Timeouts, Trouble
 
 __all__ = ["Response", "Timeouts", "Trouble", "Upstream"]
@@ -43,7 +43,7 @@ class Upstream:
         self.clock = clock
         self._host = url.hostname
         self._port = url.port or (443 if url.scheme == "https" else 80)
-        self._authority = url.netloc.encode("ascii")
+        self._heads = RequestHeads(url.netloc.encode("ascii"))
         self._prefix = url.path.rstrip("/").encode()
         self._tls = (ssl_context or _default_context()) if url.scheme == "https" else None
         self._max_connections = max_connections
@@ -74,7 +74,7 @@ class Upstream:
         Hop-by-hop headers, host and content-length in `headers` are replaced. Raises ValueError for names, values or
         a target that would not survive as one request. Cancelling closes the connection.
         """
-        head = request_head(method, self._prefix + target, self._authority, headers, len(body))
+        head = self._heads.head(method, self._prefix + target, headers, len(body))
         link = self._take()
         if link is None:
             found = await self._acquire()

@@ -14,7 +14,8 @@ import httptools
 from upshift.http import head
 from upshift.http.answering import Refusal, SocketExchange
 from upshift.http.exchange import Headers, OnBadRequest, OnError
-from upshift.http.limits import ServerLimits, object_to
+from upshift.http.limits import ServerLimits, object_to, path_of
+from upshift.http.repeat import Repeats
 
 _PIPELINED = 16
 _PIECES = 256
@@ -55,6 +56,7 @@ class Connection(asyncio.Protocol):
     """One client's connection. `deadline` and `stalled_until` are seconds of the server's clock."""
 
     __slots__ = (
+        "_again",
         "_arriving",
         "_body_bytes",
         "_bulk",
@@ -64,12 +66,14 @@ class Connection(asyncio.Protocol):
         "_fed",
         "_fresh",
         "_headers",
+        "_last",
         "_owes_continue",
         "_paused",
         "_peer",
         "_pieces",
         "_queue",
         "_reading",
+        "_repeats",
         "_target",
         "_upgrade",
         "_upgraded",
@@ -93,6 +97,11 @@ class Connection(asyncio.Protocol):
         self.stalled_until = math.inf
         self._queue: deque[SocketExchange | Refusal] = deque()
         self._reading = _NOTHING
+        self._repeats = Repeats()
+        # Method and target of the head that is remembered there.
+        self._again = (b"", b"")
+        # The request that was parsed last; kept no longer than the read that ended it.
+        self._last: SocketExchange | None = None
         self._arriving: SocketExchange | None = None
         self._target = b""
         self._headers: Headers = []
@@ -143,20 +152,22 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def data_received(self, data: bytes) -> None:
-        if self._reading is _DEAF:
-            return
-        self._fed = len(data)
-        self._fresh = False
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._go_on_without_upgrade(data[upgrade.args[0] :])
-            return
-        except httptools.HttpParserError as error:
-            self._misfed(error)
-            return
-        if self._reading is not _NOTHING:
-            self._incomplete()
+        if self._reading is _NOTHING:
+            repeats = self._repeats
+            body = repeats.body_of(data)
+            if body is not None and len(body) <= self.host.limits.max_body_bytes:
+                method, target = self._again
+                exchange = SocketExchange(self, method, target, repeats.headers.copy(), repeats.fields, True, False)
+                exchange.body = body
+                self._hand_over(exchange)
+                return
+            self._feed(data)
+            if self._reading is _NOTHING and self._last is not None and repeats.willing:
+                self._remember(data, self._last)
+            self._last = None
+        elif self._reading is not _DEAF:
+            self._feed(data)
+            self._last = None
 
     # --- called by the parser
 
@@ -195,7 +206,9 @@ class Connection(asyncio.Protocol):
         if self._upgraded is not None:
             headers, self._upgraded = self._upgraded, None
             fields = dict(reversed(headers))
-        target = self._target if self._target.startswith(b"/") else self._relative(method)
+        target = path_of(method, self._target)
+        if target is None:
+            raise self._refused(400, "the target is neither a path nor a URL")
         self._arriving = SocketExchange(self, method, target, headers, fields, keep, version != "1.1")
         if b"transfer-encoding" in fields:
             # Trailers would land among the headers, where a handler would trust them.
@@ -226,7 +239,6 @@ class Connection(asyncio.Protocol):
         self._arriving = None
         self._owes_continue = False
         self._reading = _NOTHING
-        self.deadline = math.inf
         if self._bulk:
             exchange.body = bytes(self._bulk) + b"".join(self._pieces)
             self._bulk = bytearray()
@@ -234,11 +246,8 @@ class Connection(asyncio.Protocol):
             exchange.body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         if not exchange.keep:
             self._reading = _DEAF
-        if self.current is None:
-            self.current = exchange
-            self.host.run(exchange)
-        else:
-            self._enqueue(exchange)
+        self._last = exchange
+        self._hand_over(exchange)
 
     # --- called by the exchange
 
@@ -252,12 +261,12 @@ class Connection(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.write(data)
 
-    def answered(self, exchange: SocketExchange) -> None:
+    def answered(self, last: bool) -> None:
         """An answer has been handed to the transport in full: on to the next request."""
         self.current = None
         if self.transport.is_closing():
             return
-        if self.last(exchange):
+        if last:
             self.close()
             return
         if self._queue:
@@ -346,18 +355,34 @@ class Connection(asyncio.Protocol):
 
     # --- inside
 
-    def _relative(self, method: bytes) -> bytes:
-        """The path of a target that is a whole URL (RFC 9112, 3.2.2)."""
-        if self._target == b"*" and method == b"OPTIONS":
-            return self._target
+    def _feed(self, data: bytes) -> None:
+        self._fed = len(data)
+        self._fresh = False
         try:
-            url = httptools.parse_url(self._target)
-        except httptools.HttpParserInvalidURLError:
-            url = None
-        if url is None or not url.schema:
-            raise self._refused(400, "the target is neither a path nor a URL")
-        path = url.path or b"/"
-        return path + b"?" + url.query if url.query else path
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            self._misfed(error)
+            return
+        if self._reading is not _NOTHING:
+            self._incomplete()
+
+    def _hand_over(self, exchange: SocketExchange) -> None:
+        self.deadline = math.inf
+        if self.current is None:
+            self.current = exchange
+            self.host.run(exchange)
+        else:
+            self._enqueue(exchange)
+
+    def _remember(self, data: bytes, exchange: SocketExchange) -> None:
+        """Take a request that came in one read for the pattern of those that follow."""
+        if exchange.ordinary and b"transfer-encoding" not in exchange.fields:
+            self._again = (exchange.method, exchange.target)
+            longest = self.host.limits.max_header_bytes
+            self._repeats.learn(data, exchange.headers, exchange.fields, len(exchange.body), longest)
 
     def _refused(self, status: int, reason: str) -> ValueError:
         self._fault = (status, reason)
@@ -397,16 +422,11 @@ class Connection(asyncio.Protocol):
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         """Read a request that offers an upgrade as if it did not: some clients offer one with their first POST."""
         self._upgrade = False
-        method, target, headers = self.parser.get_method(), self._target, self._headers
-        close = any(name == b"connection" and b"close" in value.lower() for name, value in headers)
-        lines = [method, b" ", target, b" HTTP/", self.parser.get_http_version().encode(), b"\r\n"]
-        for name, value in headers:
-            if name not in (b"upgrade", b"connection"):
-                lines += (name, b": ", value, b"\r\n")
-        lines.append(b"connection: close\r\n\r\n" if close else b"\r\n")
+        parser, headers = self.parser, self._headers
+        top = head.without_upgrade(parser.get_method(), self._target, parser.get_http_version(), headers)
         self._upgraded = headers
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"".join(lines) + rest)
+        self.data_received(top + rest)
 
     def _enqueue(self, item: SocketExchange | Refusal) -> None:
         self._queue.append(item)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
+from itertools import chain
 from types import MappingProxyType
 
 from upshift.http.exchange import Headers
@@ -15,6 +16,11 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 BODILESS = frozenset({204, 304})
 """Final statuses whose answers never have a body (RFC 9110, 6.4.1)."""
 
+_WITHOUT_BODY = frozenset({b"GET", b"HEAD", b"OPTIONS", b"DELETE"})
+_REMEMBERED = 512
+_REMEMBERED_BYTES = 8 * 1024
+_REST = 20_000
+_LONG_NAME = 64
 _SET_HERE = frozenset({b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date"})
 _HOP_BY_HOP = frozenset(
     {
@@ -54,45 +60,102 @@ def answer_head(status: int, date: bytes, headers: Headers) -> bytes:
     return _checked(b"".join(parts), 2 + (len(parts) - 2) // 4)
 
 
-def request_head(method: bytes, target: bytes, host: bytes, headers: Headers, body_length: int) -> bytes:
-    """The complete head of a request: hop-by-hop headers and framing of the caller replaced by our own.
+class RequestHeads:
+    """The heads of requests to one host. Remembers some, since callers send the same headers again and again."""
 
-    Raises ValueError for anything that would not survive as one request.
-    """
-    if not method or method.translate(None, _METHOD):
-        raise ValueError(f"{method!r} is not a method")
-    if not target.startswith(b"/") or target.translate(None, _TARGET):
-        raise ValueError(f"{target!r} is not a path")
-    parts = [method, b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n"]
-    names = []
-    dropped = _nominated(headers)
+    __slots__ = ("_hits", "_host", "_known", "_rest", "_starts")
+
+    def __init__(self, host: bytes) -> None:
+        self._host = host
+        # What a header begins with, by its name; empty when it ends at this hop. Saves looking at each name each time.
+        self._starts: dict[bytes, bytes] = {}
+        # All of a head but the length, which is all that differs; by what it was made from.
+        self._known: dict[tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]], bytes] = {}
+        self._hits = 0
+        # Requests for which remembering is not tried, because those before them hardly repeated.
+        self._rest = 0
+
+    def head(self, method: bytes, target: bytes, headers: Headers, body_length: int) -> bytes:
+        """The complete head of a request: hop-by-hop headers and framing of the caller replaced by our own.
+
+        Raises ValueError for anything that would not survive as one request.
+        """
+        if self._rest:
+            self._rest -= 1
+            top = self._top(method, target, headers)
+        else:
+            key = (method, target, tuple(headers))
+            known = self._known.get(key)
+            if known is None:
+                top = self._top(method, target, headers)
+                # What is dropped from a head is in its key too, and may be long.
+                if len(target) + sum(map(len, chain.from_iterable(headers))) <= _REMEMBERED_BYTES:
+                    if len(self._known) >= _REMEMBERED:
+                        self._forget()
+                    self._known[key] = top
+            else:
+                top = known
+                self._hits += 1
+        if body_length or method not in _WITHOUT_BODY:
+            return b"%bcontent-length: %d\r\n\r\n" % (top, body_length)
+        return top + b"\r\n"
+
+    def _forget(self) -> None:
+        """Make room, or stop for a while when remembering has not been worth it."""
+        if self._hits < len(self._known):
+            self._rest = _REST
+        self._hits = 0
+        self._known.clear()
+
+    def _top(self, method: bytes, target: bytes, headers: Headers) -> bytes:
+        if not method or method.translate(None, _METHOD):
+            raise ValueError(f"{method!r} is not a method")
+        if not target.startswith(b"/") or target.translate(None, _TARGET):
+            raise ValueError(f"{target!r} is not a path")
+        parts = [method, b" ", target, b" HTTP/1.1\r\nhost: ", self._host, b"\r\n"]
+        starts = self._starts
+        for name, value in headers:
+            start = starts.get(name)
+            if start is None:
+                start = self._start(name)
+            if start:
+                parts += (start, value, b"\r\n")
+            elif name == b"connection":
+                named = _nominated(headers)
+                return self._top(method, target, [header for header in headers if header[0] not in named])
+        return _checked(b"".join(parts), len(parts) // 3)
+
+    def _start(self, name: bytes) -> bytes:
+        if not name or name.translate(None, _NAME):
+            raise ValueError("header names must be tokens in lower case")
+        start = b"" if name in _HOP_BY_HOP or name.startswith(b"proxy-") else name + b": "
+        if len(self._starts) < _REMEMBERED and len(name) < _LONG_NAME:
+            self._starts[name] = start
+        return start
+
+
+def without_upgrade(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:
+    """The head of a request as if it did not offer an upgrade; all of these come from the parser."""
+    close = any(name == b"connection" and b"close" in value.lower() for name, value in headers)
+    lines = [method, b" ", target, b" HTTP/", version.encode(), b"\r\n"]
     for name, value in headers:
-        if name in dropped or name.startswith(b"proxy-"):
-            continue
-        if not name:
-            raise ValueError("a header without a name")
-        names.append(name)
-        parts += (name, b": ", value, b"\r\n")
-    if b"".join(names).translate(None, _NAME):
-        raise ValueError("header names must be tokens in lower case")
-    if body_length or method not in (b"GET", b"HEAD", b"OPTIONS", b"DELETE"):
-        parts.append(b"content-length: %d\r\n\r\n" % body_length)
-        return _checked(b"".join(parts), 4 + len(names))
-    parts.append(b"\r\n")
-    return _checked(b"".join(parts), 3 + len(names))
+        if name not in (b"upgrade", b"connection"):
+            lines += (name, b": ", value, b"\r\n")
+    lines.append(b"connection: close\r\n\r\n" if close else b"\r\n")
+    return b"".join(lines)
 
 
-def _nominated(headers: Headers) -> frozenset[bytes]:
-    """What ends at this hop, with what the caller's own connection header names (RFC 9110, 7.6.1)."""
-    dropped = _HOP_BY_HOP
+def _nominated(headers: Headers) -> set[bytes]:
+    """What the caller's connection headers name: it ends at this hop, as do they (RFC 9110, 7.6.1)."""
+    named = {b"connection"}
     for name, value in headers:
         if name == b"connection":
-            dropped |= {token.strip().lower() for token in value.split(b",")}
-    return dropped
+            named.update(token.strip().lower() for token in value.split(b","))
+    return named
 
 
 def _checked(head: bytes, lines: int) -> bytes:
-    # Counting is a few scans of memchr: far cheaper than looking at every value, and just as strict.
-    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+    # Every line has brought one CR and one LF of ours. Counting is far cheaper than looking at every value, as strict.
+    if len(head) - len(head.translate(None, b"\r\n\0")) != 2 * lines:
         raise ValueError("CR, LF or NUL in a header")
     return head

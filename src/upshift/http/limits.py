@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import httptools
+
 from upshift.http.exchange import Headers
 
 _DECISIVE = (b"host", b"transfer-encoding", b"content-length")
@@ -68,3 +70,17 @@ def object_to(
     elif int(fields.get(b"content-length", b"0")) > limits.max_body_bytes:
         return 413, f"a body may have {limits.max_body_bytes} bytes"
     return None
+
+
+def path_of(method: bytes, target: bytes) -> bytes | None:
+    """The path of a target that is a whole URL (RFC 9112, 3.2.2); None when it is neither."""
+    if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
+        return target
+    try:
+        url = httptools.parse_url(target)
+    except httptools.HttpParserInvalidURLError:
+        return None
+    if not url.schema:
+        return None
+    path: bytes = url.path or b"/"
+    return path + b"?" + url.query if url.query else path

@@ -10,6 +10,7 @@ import httptools
 
 from upshift.http.exchange import Headers
 from upshift.http.head import BODILESS
+from upshift.http.repeat import Repeats
 
 _HIGH_WATER = 256 * 1024
 _COPIED = 32 * 1024
@@ -124,6 +125,11 @@ class Response:
 
     # --- called by the link
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait to be read."""
+        return self._size
+
     def add(self, piece: bytes) -> int:
         """One more piece of the body; bytes that wait to be read."""
         self._pieces.append(piece)
@@ -170,9 +176,11 @@ class Link(asyncio.Protocol):
         "_parser",
         "_paused",
         "_pool",
+        "_repeats",
         "_response",
         "_sent_at",
         "_skipping",
+        "_status",
         "_surplus",
         "_until_close",
         "idle_since",
@@ -182,6 +190,9 @@ class Link(asyncio.Protocol):
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._parser = httptools.HttpResponseParser(self)
+        self._repeats = Repeats()
+        # Of the head that is remembered there.
+        self._status = 0
         self.transport: asyncio.Transport | None = None
         self.idle_since = 0.0
         self._answer: asyncio.Future[Response | Trouble] | None = None
@@ -213,9 +224,7 @@ class Link(asyncio.Protocol):
         assert transport is not None
         self._answer = answer = asyncio.get_running_loop().create_future()
         self._asked_head = head_only
-        self._complete = self._surplus = self._until_close = self._skipping = False
-        self._headers = []
-        self._carried = 0
+        self._fed = 0
         self._sent_at = self._pool.clock()
         self._heard = math.inf
         if len(body) < _COPIED:
@@ -282,9 +291,18 @@ class Link(asyncio.Protocol):
             # Nobody asked: whatever this is, it must not become the answer to the next request.
             self.abort()
             return
-        if self._heard != math.inf:
-            self._heard = self._pool.clock()
+        first = not self._fed
         self._fed = len(data)
+        if first:
+            body = None if self._asked_head else self._repeats.body_of(data)
+            if body is not None:
+                self._repeated(body)
+                return
+            self._complete = self._surplus = self._until_close = self._skipping = False
+            self._headers = []
+            self._carried = 0
+        elif self._heard != math.inf:
+            self._heard = self._pool.clock()
         self._fresh = False
         try:
             self._parser.feed_data(data)
@@ -296,6 +314,8 @@ class Link(asyncio.Protocol):
             if self._fault is None:
                 self._fault = ("protocol", str(error))
         if self._complete:
+            if first and self._repeats.willing:
+                self._remember(data)
             self._settle()
         elif self._fault is not None:
             self.fail(*self._fault)
@@ -391,19 +411,38 @@ class Link(asyncio.Protocol):
         """The response is complete. Only a connection beyond doubt carries another."""
         response, self._response = self._response, None
         assert response is not None
-        transport = self.transport
-        clean = (
-            self._keep
-            and not self._surplus
-            and self.usable
-            and transport is not None
-            and transport.get_write_buffer_size() == 0
-        )
-        if clean:
-            if self._paused and transport is not None:
+        if self._keep and not self._surplus:
+            if self._paused and self.usable and self.transport is not None:
                 self._paused = False
-                transport.resume_reading()
-            self._pool.free(self)
+                self.transport.resume_reading()
+            self._release()
         else:
             self.abort()
         response.finish(None)
+
+    def _repeated(self, body: bytes) -> None:
+        """The whole response has arrived at once, with a head that was parsed before."""
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            response = Response(self, self._status, self._repeats.headers.copy())
+            response.add(body)
+            response.finish(None)
+            answer.set_result(response)
+        self._release()
+
+    def _remember(self, data: bytes) -> None:
+        """Take a response that came in one read for the pattern of those that follow."""
+        response = self._response
+        assert response is not None
+        fields = dict(reversed(response.headers))
+        # A connection that will not be used again forgets anyway.
+        if b"content-length" in fields:
+            self._status = response.status
+            self._repeats.learn(data, response.headers, fields, response.waiting, self._pool.max_header_bytes)
+
+    def _release(self) -> None:
+        """Let another request have the connection, unless this one is not quite gone."""
+        if self.usable and self.transport is not None and self.transport.get_write_buffer_size() == 0:
+            self._pool.free(self)
+        else:
+            self.abort()

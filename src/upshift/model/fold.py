@@ -21,13 +21,15 @@ NO_EFFECT = Effect()
 
 def fold(balance: Balance, effect: Effect) -> Balance:
     """The balance after an effect."""
-    # Most effects touch one part; `is` spares the additions of nothing on the request path.
-    settled, held, granted = effect.settled, effect.held, effect.granted
-    return Balance(
-        balance.settled if settled is NOTHING else balance.settled + settled,
-        balance.held if held is NOTHING else balance.held + held,
-        balance.granted if granted is NOTHING else balance.granted + granted,
-    )
+    # On the request path four times per call. Every effect of a call touches `held`; `is` spares the additions of
+    # nothing to the others. Sums are written out, since an operator of ours costs as much as all the rest.
+    settled, held, granted = balance.settled, balance.held, balance.granted
+    spent, kept, given = effect.settled, effect.held, effect.granted
+    if spent is not NOTHING:
+        settled = Amount(settled.tokens + spent.tokens, settled.nano + spent.nano)
+    if given is not NOTHING:
+        granted = Amount(granted.tokens + given.tokens, granted.nano + given.nano)
+    return Balance(settled, Amount(held.tokens + kept.tokens, held.nano + kept.nano), granted)
 
 
 def undo(effect: Effect) -> Effect:

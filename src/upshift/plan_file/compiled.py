@@ -61,7 +61,10 @@ def compile_document(document: str) -> Snapshot:
         terms = msgspec.convert(parts["terms"], dict[str, Terms])
     except msgspec.ValidationError as error:
         raise ValueError(f"this is not the document of a plan: {error}") from error
-    return compile_plan(plan, terms, hash_of(document))
+    try:
+        return compile_plan(plan, terms, hash_of(document))
+    except KeyError as error:
+        raise ValueError(f"this is not the document of a plan: nothing in it is named {error}") from error
 
 
 def hash_of(document: str) -> PlanHash:

@@ -1,6 +1,6 @@
 """What the gateway may ask of a ledger: decide, extend, settle, release, and know what is on disk."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -41,20 +41,15 @@ Extension: TypeAlias = Callable[[Read], Amount]
 """A pure rule that says how much more a call in flight may hold; Amount(0, 0) is nothing more."""
 
 
-class Ticket:
+class Ticket(msgspec.Struct, eq=False, gc=False):
     """An open hold. `held` grows with extensions; `mark` is what to wait for until the first hold is on disk."""
 
-    __slots__ = ("closed", "held", "keys", "mark", "plan", "request")
-
-    def __init__(
-        self, request: RequestId, plan: PlanHash, keys: tuple[BudgetKey, ...], held: Amount, mark: int
-    ) -> None:
-        self.request = request
-        self.plan = plan
-        self.keys = keys
-        self.held = held
-        self.mark = mark
-        self.closed = False
+    request: RequestId
+    plan: PlanHash
+    keys: tuple[BudgetKey, ...]
+    held: Amount
+    mark: int
+    closed: bool = False
 
 
 class LedgerUnavailableError(Exception):
@@ -127,7 +122,7 @@ class Ledger(Protocol):
     def append(self, entry: Adjust | Grant | Alert | Decision) -> int | None:
         """Append once by `id`; returns the mark, or None when that id was appended before (also across restarts)."""
 
-    async def durable(self, mark: int) -> None:
+    def durable(self, mark: int) -> Awaitable[None]:
         """Wait until every entry up to `mark` is on disk. Raises LedgerUnavailableError when it cannot be in time."""
 
     async def close(self) -> None:

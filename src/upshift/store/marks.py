@@ -13,26 +13,33 @@ class Marks:
         """Every entry up to this mark is on disk."""
         self._patience = patience_seconds
         self._loop = asyncio.get_running_loop()
-        self.refusing = False
-        """Whether any mark was ever refused."""
         self._refused: set[int] = set()
         self._waiting: list[tuple[int, float, asyncio.Future[None]]] = []
         self._over = ""
+        self._done = self._loop.create_future()
+        self._done.set_result(None)
 
-    async def reached(self, mark: int) -> None:
-        """Wait for a mark. Raises LedgerUnavailableError when that takes too long, DuplicateRequestError if refused."""
-        if mark > self.durable:
-            if self._over:
-                raise LedgerUnavailableError(self._over)
-            written = self._loop.create_future()
+    def reached(self, mark: int) -> asyncio.Future[None]:
+        """To be awaited. LedgerUnavailableError when that takes too long, DuplicateRequestError for one refused."""
+        if mark <= self.durable and mark not in self._refused:
+            return self._done
+        written = self._loop.create_future()
+        if mark <= self.durable:
+            self._tell(mark, written)
+        elif self._over:
+            written.set_exception(LedgerUnavailableError(self._over))
+        else:
             self._waiting.append((mark, self._loop.time(), written))
-            await written
+        return written
+
+    def _tell(self, mark: int, written: asyncio.Future[None]) -> None:
         if mark in self._refused:
-            raise DuplicateRequestError(f"the request of entry {mark} was closed long ago")
+            written.set_exception(DuplicateRequestError(f"the request of entry {mark} was closed long ago"))
+        else:
+            written.set_result(None)
 
     def refuse(self, mark: int) -> None:
         """This entry will never be on disk, though those after it will."""
-        self.refusing = True
         self._refused.add(mark)
 
     def advance(self, durable: int) -> None:
@@ -44,7 +51,7 @@ class Marks:
             if mark > durable:
                 later.append(waiting)
             elif not written.done():
-                written.set_result(None)
+                self._tell(mark, written)
         self._waiting = later
 
     def give_up(self, why: str) -> bool:

@@ -62,6 +62,7 @@ class SqliteLedger:
         self._sweep_at = _KEPT_COUNTERS
         self._open: dict[RequestId, Ticket] = {}
         self._waiting: set[RequestId] = set()
+        """Every request that stands in a queue, and some that have just left one: empty means that nobody waits."""
         self._closed: set[RequestId] = set()
         self._closed_before: set[RequestId] = set()
         self._ids: set[str] = set()
@@ -144,7 +145,11 @@ class SqliteLedger:
     # Appending
 
     def _put(self, entry: Entry, keys: Sequence[BudgetKey], effect: Effect) -> int:
-        counters = [self._counters.get(key) or self._load(key) for key in keys]
+        # All are found before any is changed. A call's are in memory, since its rule has read them.
+        try:
+            counters = list(map(self._counters.__getitem__, keys))
+        except KeyError:
+            counters = [self._counter(key) for key in keys]
         self._mark = mark = self._mark + 1
         for counter in counters:
             counter.balance = fold(counter.balance, effect)
@@ -155,16 +160,18 @@ class SqliteLedger:
     def _hold(self, request: RequestId, plan: PlanHash, at: Instant, admit: Admit, opening: Metered | None) -> Ticket:
         amount = admit.amount
         entry = Hold(request, at, plan, admit.keys, amount, opening)
-        ticket = Ticket(request, plan, admit.keys, amount, self._put(entry, admit.keys, Effect(held=amount)))
+        ticket = Ticket(request, plan, admit.keys, amount, self._put(entry, admit.keys, Effect(NOTHING, amount)))
         self._open[request] = ticket
         return ticket
 
     def _shut(self, ticket: Ticket, entry: Settle | Release, effect: Effect) -> int:
+        request = ticket.request
         mark = self._put(entry, ticket.keys, effect)
         ticket.closed = True
-        self._open.pop(ticket.request, None)
-        self._remember(ticket.request)
-        self._serve(ticket.keys)
+        self._open.pop(request, None)
+        self._remember(request)
+        if self._waiting:
+            self._serve(ticket.keys)
         return mark
 
     def _remember(self, request: RequestId) -> None:
@@ -195,7 +202,7 @@ class SqliteLedger:
         may_wait = patience_seconds > 0
         verdict = rule(self.balance, may_wait)
         if isinstance(verdict, Admit):
-            blocker = self._blocker(verdict.keys, None) if may_wait else None
+            blocker = self._blocker(verdict.keys, None) if may_wait and self._waiting else None
             if blocker is None:
                 return verdict, self._hold(request, plan, now(), verdict, opening)
         elif isinstance(verdict, Deny):
@@ -380,9 +387,8 @@ class SqliteLedger:
 
     # The disk
 
-    async def durable(self, mark: int) -> None:
-        if mark > self._marks.durable or self._marks.refusing:
-            await self._marks.reached(mark)
+    def durable(self, mark: int) -> asyncio.Future[None]:
+        return self._marks.reached(mark)
 
     def _post(self, news: News) -> None:
         # On the writer's thread. The loop may have been closed without close(); then nobody is left to hear it.

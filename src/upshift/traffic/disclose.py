@@ -57,17 +57,30 @@ def reason_for(bucket: Bucket) -> str:
     return DEGRADED_BECAUSE if bucket is Bucket.DEGRADED else OVERAGE_BECAUSE
 
 
+def of_way(plan: str, requested: str, served: str, bucket: Bucket) -> Headers:
+    """What every answer says of how it was served: by which plan (its hash) and model, and why not as asked."""
+    found: Headers = [
+        (REQUESTED, requested.encode("ascii", "backslashreplace")),
+        (PLAN, plan[:16].encode()),
+        (SERVED, served.encode()),
+    ]
+    reason = reason_for(bucket)
+    if reason:
+        found.append((REASON, reason.encode()))
+    return found
+
+
 def show_use(claim: Claim, balance: Balance) -> str:
     """'month tokens=12k/200k money=$0.31/$2.00': use against each limit of one ceiling, held amounts included."""
-    used = balance.settled + balance.held
-    limit = claim.limit
-    tokens = "" if limit.tokens is None else (f" tokens={used.tokens}/{limit.tokens + balance.granted.tokens}")
-    money = (
-        ""
-        if limit.nano is None
-        else (f" money={show_money(used.nano)}/{show_money(limit.nano + balance.granted.nano)}")
-    )
-    return f"{claim.key.window}{tokens or money or ' unlimited'}{money if tokens else ''}"
+    limit, settled, held, granted = claim.limit, balance.settled, balance.held, balance.granted
+    shown = claim.key.window
+    if limit.tokens is not None:
+        shown += f" tokens={settled.tokens + held.tokens}/{limit.tokens + granted.tokens}"
+    if limit.nano is not None:
+        shown += f" money={show_money(settled.nano + held.nano)}/{show_money(limit.nano + granted.nano)}"
+    elif limit.tokens is None:
+        shown += " unlimited"
+    return shown
 
 
 def deny(reason: Reason, request: str) -> Denial:

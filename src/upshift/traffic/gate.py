@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from upshift.model.budget import EMPTY, Amount, Balance, BudgetKey, Claim
+from upshift.model.budget import EMPTY, NOTHING, Amount, Balance, BudgetKey, Claim
 from upshift.traffic.outlook import Outlook
 from upshift.traffic.price import PER, input_rate, rates_at
 from upshift.traffic.snapshot import HoldPolicy, Model
@@ -64,14 +64,16 @@ def fare(ask: Ask, model: Model, hold: HoldPolicy, claims: tuple[Claim, ...], ou
 
     A stream that may grow holds a usual answer; every other call holds all the output it may come to.
     """
+    card, choices = model.card, ask.choices
     input_tokens = outlook.input_tokens(ask.text_bytes, ask.images)
-    most = (model.max_output if ask.max_output is None else ask.max_output) * ask.choices
-    usual = min(most, outlook.output_tokens() * ask.choices)
+    most = (model.max_output if ask.max_output is None else ask.max_output) * choices
+    usual = min(most, outlook.output_tokens() * choices)
     wanted = usual if ask.stream and hold is HoldPolicy.GROWING else most
-    if model.card is None:
+    if card is None:
         return Fare(claims, input_tokens, 0, 0, wanted, usual)
-    rates = rates_at(model.card, input_tokens)
-    return Fare(claims, input_tokens, input_rate(rates, ask.cache_write), rates.output, wanted, usual)
+    rates = rates_at(card, input_tokens)
+    by_input = input_rate(rates, ask.cache_write) if ask.cache_write else rates.input
+    return Fare(claims, input_tokens, by_input, rates.output, wanted, usual)
 
 
 def admit(fares: Iterable[Fare], read: Read, may_wait: bool) -> Fit | Crowded | Full:
@@ -84,10 +86,11 @@ def admit(fares: Iterable[Fare], read: Read, may_wait: bool) -> Fit | Crowded | 
     crowded: Crowded | None = None
     full: Full | None = None
     for step, fare in enumerate(fares):
-        room, claim, _ = _tightest(fare, read, with_held=True)
-        least = _least(fare)
-        if room >= min(fare.wanted, fare.enough):
+        room = _room_now(fare, read)
+        if room >= fare.wanted or room >= fare.enough:
             return _fit(step, fare, room)
+        least = _least(fare)
+        _, claim, _ = _tightest(fare, read, with_held=True)
         free, closed_by, balance = _tightest(fare, read, with_held=False)
         if free >= max(least, room + 1):
             if may_wait:
@@ -107,7 +110,8 @@ def grow(claims: Sequence[Claim], output_rate: int, read: Read, output: int, gra
     """How many of `output` further tokens an answer in flight may hold, up to `grace` tokens past the ceiling."""
     room = ENDLESS
     for claim in claims:
-        room = min(room, _room(claim, read(claim.key), 0, output_rate, 0, True))
+        balance = read(claim.key)
+        room = min(room, _room(claim, balance, balance.held, 0, 0, output_rate))
     return max(0, min(output, room + grace if room < ENDLESS else output))
 
 
@@ -126,6 +130,21 @@ def _fit(step: int, fare: Fare, room: int) -> Fit:
     return Fit(step, amount(fare.input, output, fare.input_rate, fare.output_rate), output, room)
 
 
+def _room_now(fare: Fare, read: Read) -> int:
+    """What `_tightest` says with all holds, without the claim that binds: nearly every call needs no more."""
+    claims = fare.claims
+    if not claims:
+        raise ValueError("a fare needs at least one claim")
+    least, input_tokens, output_rate = ENDLESS, fare.input, fare.output_rate
+    input_cost = input_tokens * fare.input_rate
+    for claim in claims:
+        balance = read(claim.key)
+        room = _room(claim, balance, balance.held, input_tokens, input_cost, output_rate)
+        if room < least:  # noqa: PLR1730 - a call of min() costs as much as the rest of this loop
+            least = room
+    return least
+
+
 def _tightest(fare: Fare, read: Read, *, with_held: bool) -> tuple[int, Claim, Balance]:
     """Output tokens that still fit under every claim (negative: not even the input), and the claim that binds."""
     least = ENDLESS
@@ -133,26 +152,22 @@ def _tightest(fare: Fare, read: Read, *, with_held: bool) -> tuple[int, Claim, B
     state = EMPTY
     for claim in fare.claims:
         balance = read(claim.key)
-        room = _room(claim, balance, fare.input, fare.output_rate, fare.input_rate, with_held)
+        held = balance.held if with_held else NOTHING
+        room = _room(claim, balance, held, fare.input, fare.input * fare.input_rate, fare.output_rate)
         if room < least or tight is None:
             least, tight, state = room, claim, balance
-    if tight is None:
-        raise ValueError("a fare needs at least one claim")
+    assert tight is not None
     return least, tight, state
 
 
-def _room(claim: Claim, balance: Balance, input_tokens: int, output_rate: int, input_rate: int, with_held: bool) -> int:
-    limit = claim.limit
+def _room(claim: Claim, balance: Balance, held: Amount, input_tokens: int, input_cost: int, output_rate: int) -> int:
+    """Output tokens that fit under one claim beside what is held. `input_cost` is tokens times rate."""
+    limit, settled, granted = claim.limit, balance.settled, balance.granted
     room = ENDLESS
     if limit.tokens is not None:
-        room = limit.tokens + balance.granted.tokens - balance.settled.tokens - input_tokens
-        if with_held:
-            room -= balance.held.tokens
+        room = limit.tokens + granted.tokens - settled.tokens - held.tokens - input_tokens
     if limit.nano is not None:
-        money = limit.nano + balance.granted.nano - balance.settled.nano
-        if with_held:
-            money -= balance.held.nano
-        scaled = money * PER - input_tokens * input_rate
+        scaled = (limit.nano + granted.nano - settled.nano - held.nano) * PER - input_cost
         by_money = scaled // output_rate if output_rate else (ENDLESS if scaled >= 0 else -1)
         room = min(room, by_money)
     return room

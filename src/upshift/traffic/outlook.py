@@ -20,10 +20,22 @@ _STEPS_PER_DOUBLING = 4
 class Outlook:
     """What was learnt about one workload on one model. Deterministic; its owner keeps it between calls."""
 
-    __slots__ = ("_counts", "_older", "_quantile", "_recent", "_seen", "_since", "_total", "bytes_per_token")
+    __slots__ = (
+        "_counts",
+        "_highest",
+        "_older",
+        "_quantile",
+        "_recent",
+        "_seen",
+        "_since",
+        "_total",
+        "bytes_per_token",
+    )
 
     def __init__(self) -> None:
         self._counts = [0] * 96
+        self._highest = 0
+        """No bin above this one has counts."""
         self._total = 0
         self._since = 0
         self._quantile = PRIOR_OUTPUT
@@ -36,8 +48,8 @@ class Outlook:
     def input_tokens(self, text_bytes: int, images: int) -> int:
         """Tokens to hold for an input."""
         ratio = max(self._recent, self._older)
-        if self._seen < _ENOUGH:
-            ratio = max(ratio, PRIOR_TOKENS_PER_BYTE)
+        if self._seen < _ENOUGH and ratio < PRIOR_TOKENS_PER_BYTE:
+            ratio = PRIOR_TOKENS_PER_BYTE
         return int(text_bytes * ratio + 0.999999) + images * IMAGE_TOKENS
 
     def output_tokens(self) -> int:
@@ -51,8 +63,8 @@ class Outlook:
         """Learn from a call whose usage the provider reported."""
         if text_bytes > 0 and images == 0:
             self._recent = max(self._recent, usage.input / text_bytes)
-            self._seen += 1
-            if self._seen % _GENERATION == 0:
+            self._seen = seen = self._seen + 1
+            if seen % _GENERATION == 0:
                 self._older, self._recent = self._recent, 0.0
         visible = usage.output - usage.reasoning
         if visible >= 16 and output_bytes > 0:
@@ -60,7 +72,9 @@ class Outlook:
             ratio = max(0.25, output_bytes / visible)
             step = 1.0 if ratio < self.bytes_per_token else 0.05
             self.bytes_per_token += (ratio - self.bytes_per_token) * step
-        self._counts[_bin(usage.output)] += 1
+        at = _bin(usage.output)
+        self._counts[at] += 1
+        self._highest = max(self._highest, at)
         self._total += 1
         self._since += 1
         if self._total >= _HALVE_AT:
@@ -69,7 +83,7 @@ class Outlook:
 
     def _compute(self) -> int:
         rest = self._total - (9 * self._total) // 10
-        index = len(self._counts)
+        index = self._highest + 1
         while rest > 0:
             index -= 1
             rest -= self._counts[index]

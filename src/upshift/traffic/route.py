@@ -24,6 +24,10 @@ class Ways(msgspec.Struct, frozen=True):
     closed: tuple[str, ...]
 
 
+SUREST_BYTES_PER_TOKEN = 16
+"""No tokeniser packs prose or code tighter: fewer tokens than bytes / 16 are certain."""
+
+
 def lacking(model: Model, ask: Ask, input_tokens: int) -> tuple[str, ...]:
     """What the request needs and the model cannot do; empty when it can serve."""
     if not ask.needs and input_tokens < model.context:
@@ -35,9 +39,13 @@ def lacking(model: Model, ask: Ask, input_tokens: int) -> tuple[str, ...]:
 
 
 def ways(ask: Ask, work: Work, input_tokens: int, consent: Consent | None) -> Ways:
-    """The ways to serve a call. Raises Refused(CannotServe) when the model asked for cannot serve it at all."""
+    """The ways to serve a call. Raises Refused(CannotServe) when the model asked for cannot serve it at all.
+
+    `input_tokens` errs upwards: good enough to pass a substitute over, not to refuse the model that was asked for.
+    What may just fit is left to the provider to judge.
+    """
     model, workload = work.model, work.workload
-    missing = lacking(model, ask, input_tokens)
+    missing = lacking(model, ask, min(input_tokens, ask.text_bytes // SUREST_BYTES_PER_TOKEN))
     if missing:
         able = [
             each.name

@@ -132,4 +132,4 @@ def size(text: str) -> int:
 
 def believable(*counts: int) -> bool:
     """Whether figures can be counts of tokens at all."""
-    return all(0 <= count <= MOST_TOKENS for count in counts)
+    return min(counts) >= 0 and max(counts) <= MOST_TOKENS

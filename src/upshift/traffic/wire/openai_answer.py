@@ -54,23 +54,37 @@ class _Said(msgspec.Struct, gc=False):
 
 
 class _Choice(msgspec.Struct, gc=False):
-    index: int = 0
-    delta: _Said | None = None
     message: _Said | None = None
     finish_reason: str | None = None
 
 
+class _Whole(msgspec.Struct, gc=False):
+    """An answer in one piece."""
+
+    id: str | None = None
+    model: str | None = None
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+
+
+class _Delta(msgspec.Struct, gc=False):
+    index: int = 0
+    delta: _Said | None = None
+    finish_reason: str | None = None
+
+
 class _Reply(msgspec.Struct, gc=False):
-    """An answer, or one event of a stream."""
+    """One event of a stream."""
 
     id: str | None = None
     model: str | None = None
     created: int | None = None
-    choices: list[_Choice] | None = None
+    choices: list[_Delta] | None = None
     usage: msgspec.Raw = _NULL
     error: msgspec.Raw = _NULL
 
 
+_WHOLE = msgspec.json.Decoder(_Whole)
 _REPLY = msgspec.json.Decoder(_Reply)
 _USAGE = msgspec.json.Decoder(_Usage)
 
@@ -78,22 +92,26 @@ _USAGE = msgspec.json.Decoder(_Usage)
 def _usage(raw: msgspec.Raw) -> Usage | None:
     """Usage in our terms; None where it is missing or cannot be true."""
     try:
-        said = _USAGE.decode(raw)
+        return _believed(_USAGE.decode(raw))
     except (ValueError, RecursionError):
         return None
+
+
+def _believed(said: _Usage) -> Usage | None:
+    """Usage in our terms; None where it cannot be true."""
     details, made = said.prompt_tokens_details, said.completion_tokens_details
     cached = (details.cached_tokens if details is not None else None) or said.prompt_cache_hit_tokens or 0
     written = (details.cache_write_tokens if details is not None else None) or 0
     reasoning = (made.reasoning_tokens if made is not None else None) or 0
-    output, total = said.completion_tokens, said.total_tokens or 0
-    if not believable(said.prompt_tokens, output, total, cached, written, reasoning):
+    read, output, total = said.prompt_tokens, said.completion_tokens, said.total_tokens or 0
+    if not believable(read, output, total, cached, written, reasoning):
         return None
     # Some vendors leave reasoning out of completion_tokens, and bill it all the same: the total tells.
-    if total > said.prompt_tokens + output:
-        output = total - said.prompt_tokens
-    if cached + written > said.prompt_tokens or reasoning > output:
+    if total > read + output:
+        output = total - read
+    if cached + written > read or reasoning > output:
         return None
-    return Usage(said.prompt_tokens, cached, written, 0, output, reasoning)
+    return Usage(read, cached, written, 0, output, reasoning)
 
 
 def _said_bytes(said: _Said | None) -> int:
@@ -105,9 +123,10 @@ def _said_bytes(said: _Said | None) -> int:
         total = size(content)
     elif content is not None:
         total = sum(map(len, content))
-    for text in (said.refusal, said.reasoning_content or said.reasoning):
-        if text is not None:
-            total += size(text)
+    if said.refusal is not None:
+        total += size(said.refusal)
+    if thought := said.reasoning_content or said.reasoning:
+        total += size(thought)
     if said.function_call is not None:
         total += _call_bytes(said.function_call)
     if said.tool_calls is not None:
@@ -129,16 +148,25 @@ def _reply(data: bytes) -> _Reply | None:
 
 def read_answer(body: bytes) -> Answer:
     """Read an answer that came in one piece. Never raises."""
-    reply = _reply(body)
-    if reply is None:
-        return Answer()
-    choices = reply.choices or []
+    try:
+        said = _WHOLE.decode(body)
+    except (ValueError, RecursionError):
+        found = salvage(body, _Whole)
+        if found is None:
+            return Answer()
+        said = found
+    choices = said.choices or ()
+    complete, generated = bool(choices), 0
+    for choice in choices:
+        generated += _said_bytes(choice.message)
+        if not choice.finish_reason:
+            complete = False
     return Answer(
-        usage=_usage(reply.usage),
-        model=reply.model or "",
-        upstream_id=reply.id or "",
-        complete=bool(choices) and all(choice.finish_reason for choice in choices),
-        output_bytes=sum(_said_bytes(choice.message) for choice in choices),
+        usage=None if said.usage is None else _believed(said.usage),
+        model=said.model or "",
+        upstream_id=said.id or "",
+        complete=complete,
+        output_bytes=generated,
     )
 
 

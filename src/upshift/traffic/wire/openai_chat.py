@@ -11,6 +11,7 @@ from upshift.traffic.wire.openai_answer import ChatMeter, error_body, read_answe
 
 _NULL = msgspec.Raw(b"null")
 _NOTHING = msgspec.Raw()
+_NO_NEEDS: frozenset[Ability] = frozenset()
 _MOST_CHOICES = 128
 _FILE_BYTES_PER_IMAGE = 50_000
 """Base64 bytes of a file that may cost as many tokens as an image: about a scanned page."""
@@ -22,17 +23,28 @@ _UNSEEN_FILE = 10
 """Images that a file counts as which the provider holds and we never see."""
 
 
-class _Message(msgspec.Struct, gc=False):
-    role: str = ""
-    content: msgspec.Raw = _NOTHING
-
-
 class _Format(msgspec.Struct, gc=False):
     type: str = ""
 
 
 class _StreamOptions(msgspec.Struct, gc=False):
     include_usage: bool | None = None
+
+
+class _Media(msgspec.Struct, gc=False):
+    data: msgspec.Raw = _NOTHING
+    file_data: msgspec.Raw = _NOTHING
+
+
+class _Part(msgspec.Struct, gc=False):
+    image_url: msgspec.Raw = _NOTHING
+    input_audio: _Media | None = None
+    file: _Media | None = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    role: str = ""
+    content: str | list[_Part] | None = None
 
 
 class _Request(msgspec.Struct, gc=False):
@@ -51,19 +63,7 @@ class _Request(msgspec.Struct, gc=False):
     prompt_cache_key: str | None = None
 
 
-class _Media(msgspec.Struct, gc=False):
-    data: msgspec.Raw = _NOTHING
-    file_data: msgspec.Raw = _NOTHING
-
-
-class _Part(msgspec.Struct, gc=False):
-    image_url: msgspec.Raw = _NOTHING
-    input_audio: _Media | None = None
-    file: _Media | None = None
-
-
 _REQUEST = msgspec.json.Decoder(_Request)
-_PARTS = msgspec.json.Decoder(list[_Part])
 _OPTIONS = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 
 
@@ -81,8 +81,9 @@ class OpenAIChat:
         request = bodies.open_body(body, _REQUEST)
         if not request.messages:
             bodies.refuse("messages", "found none, expected a list with at least one message")
-        bodies.bounded("max_tokens", request.max_tokens)
-        bodies.bounded("max_completion_tokens", request.max_completion_tokens)
+        most = bodies.bounded("max_tokens", request.max_tokens)
+        if request.max_completion_tokens is not None:
+            most = bodies.bounded("max_completion_tokens", request.max_completion_tokens)
         asked, options = request.response_format, request.stream_options
         needs: set[Ability] = set()
         if request.tools or request.functions:
@@ -90,10 +91,13 @@ class OpenAIChat:
         if asked is not None and asked.type in {"json_object", "json_schema"}:
             needs.add(Ability.JSON)
         inline = images = 0
-        for index, message in enumerate(request.messages):
+        for message in request.messages:
             if message.role in {"tool", "function"}:
                 needs.add(Ability.TOOLS)
-            for part in bodies.items(f"messages[{index}].content", message.content, _PARTS):
+            content = message.content
+            if content is None or isinstance(content, str):
+                continue
+            for part in content:
                 if len(part.image_url):
                     needs.add(Ability.IMAGES)
                 data, cost = _media(part)
@@ -103,9 +107,9 @@ class OpenAIChat:
             dialect=Dialect.OPENAI,
             model=bodies.named(request.model),
             stream=bool(request.stream),
-            max_output=request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens,
-            choices=bodies.bounded("n", request.n, _MOST_CHOICES) or 1,
-            needs=frozenset(needs),
+            max_output=most,
+            choices=1 if request.n is None else bodies.bounded("n", request.n, _MOST_CHOICES) or 1,
+            needs=frozenset(needs) if needs else _NO_NEEDS,
             text_bytes=len(body) - inline,
             images=images,
             user_hint=request.safety_identifier or request.user or "",

@@ -1,0 +1,92 @@
+"""What does a call offer the ledger, each time that it is asked?"""
+
+import msgspec
+
+from upshift.gateway.accounts import Accounts
+from upshift.gateway.clock import Clock
+from upshift.gateway.passes import Pass, Passes
+from upshift.gateway.story import Story
+from upshift.model.refusal import Busy, OverBudget
+from upshift.model.span import Instant
+from upshift.store.ledger import Admit, Deny, Read, Wait
+from upshift.traffic import dispatch, gate
+from upshift.traffic.gate import Crowded, Fare, Fit, Full
+from upshift.traffic.route import Way, Ways
+from upshift.traffic.wire.ask import Ask
+
+
+class Bid(msgspec.Struct, eq=False):
+    """One call at the gate. What the ledger was last told is noted in the call's story."""
+
+    story: Story
+    ask: Ask
+    let_in: Pass
+    ways: Ways
+    accounts: Accounts
+    passes: Passes
+    clock: Clock
+    asked_at: int
+    """A tick of the clock."""
+    now: Instant = 0
+    """When the rule was last asked."""
+
+    def rule(self, read: Read, may_wait: bool) -> Admit | Wait | Deny:
+        """The gate's verdict on these balances, at this moment, in the ledger's words."""
+        self.now = self.clock.now()
+        verdict = gate.admit(map(self._fare, self.ways.tried), read, may_wait)
+        if isinstance(verdict, Fit):
+            # Fares are made one at a time, so the account is that of the one that fits.
+            account = self.story.account
+            assert account
+            self.story.fit = verdict
+            return Admit(verdict.step, account.keys, verdict.amount)
+        if isinstance(verdict, Full):
+            return Deny(_over_budget(self.story, self.let_in, verdict, self.ways))
+        return Wait(verdict.key) if may_wait else Deny(self._busy(verdict))
+
+    def _fare(self, way: Way) -> Fare:
+        story, let_in = self.story, self.let_in
+        work, model = let_in.work, way.model
+        workload = work.workload
+        account = let_in.accounts.get(way.bucket)
+        if account is None or not account.start <= self.now < account.end:
+            caller = let_in.caller
+            account = self.accounts.of(caller.tenant, caller.user, workload, way.bucket, let_in.consent, self.now)
+            let_in.accounts[way.bucket] = account
+        outlook = let_in.outlook if model is work.model else self.passes.outlook(workload.id, model.name)
+        fare = gate.fare(self.ask, model, workload.gate.hold, account.claims, outlook)
+        story.account, story.outlook, story.input_tokens = account, outlook, fare.input
+        return fare
+
+    def _busy(self, crowded: Crowded) -> Busy:
+        waited = (self.clock.tick() - self.asked_at) / 1e9
+        return Busy(key=crowded.key, waited_seconds=waited, retry_seconds=5)
+
+
+def _over_budget(story: Story, let_in: Pass, full: Full, ways: Ways) -> OverBudget:
+    """The refusal of a call that no way is open for."""
+    caller, workload = let_in.caller, let_in.work.workload
+    claim, balance = full.claim, full.balance
+    tokens = full.measure == "tokens"
+    limit = (claim.limit.tokens if tokens else claim.limit.nano) or 0
+    used, held, granted = balance.settled, balance.held, balance.granted
+    ladder = ", then ".join(workload.gate.ladder)
+    why = "; ".join(ways.closed) if ways.closed else f"the overage rule of this workload is {ladder}"
+    others = dispatch.open_to(story.in_force.snapshot, caller.tenant.id, caller.key.workloads)
+    return OverBudget(
+        key=claim.key,
+        measure=full.measure,
+        used=(used.tokens + held.tokens) if tokens else (used.nano + held.nano),
+        held=held.tokens if tokens else held.nano,
+        limit=limit + (granted.tokens if tokens else granted.nano),
+        needed=full.needed,
+        resets_at=claim.period.end,
+        zone=claim.period.zone,
+        owner=caller.tenant.owner,
+        why=why,
+        still_open=(
+            *(f"workload {each.id}" for each in others if each.id != workload.id),
+            "the budget view and the list of models",
+        ),
+        how_to_ask=workload.gate.how_to_ask,
+    )
