@@ -24,7 +24,7 @@ from upshift.settings import Settings
 from upshift.store.journal import Journal
 from upshift.store.sqlite_journal import SqliteJournal
 from upshift.store.sqlite_ledger import SqliteLedger
-from upshift.traffic.snapshot import InForce
+from upshift.traffic.snapshot import InForce, Snapshot
 
 log = structlog.get_logger()
 
@@ -61,9 +61,9 @@ class JournalSource:
         except sqlite3.Error as error:
             raise OSError(f"the journal cannot be read: {error}") from error
 
-    def load(self) -> InForce:
+    def load(self, present: Snapshot | None = None) -> InForce:
         try:
-            return in_force(self._journal)
+            return in_force(self._journal, present)
         except sqlite3.Error as error:
             raise OSError(f"the journal cannot be read: {error}") from error
 

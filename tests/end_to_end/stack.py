@@ -127,7 +127,7 @@ class Stack:
 
     async def settled(self) -> None:
         """Wait until nothing is in flight and all is on disk."""
-        while self.gateway.server.in_flight:
+        while self.gateway.server.in_flight:  # noqa: ASYNC110 - the server has no event for it
             await asyncio.sleep(0.001)
         await self.gateway.ledger.flushed()
 

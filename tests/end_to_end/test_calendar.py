@@ -235,3 +235,18 @@ async def test_alerts_speak_once_per_period_over_restarts_and_clock_jumps(tmp_pa
         assert (await use(stack)).status == 402
         await closed(stack)
         assert raised(stack) == november + [each.replace("-11", "-12") for each in november]
+
+
+async def test_a_clock_that_goes_back_before_the_period_raises_no_alarm_about_its_pace(tmp_path: Path) -> None:
+    clock = HandClock(local("2026-12-20", "Europe/Berlin"))
+    async with turnstile() as stile, running(tmp_path, clock=clock) as stack:
+        await stack.apply(plan_text(stile.url, str(4 * EACH)))
+        assert (await use(stack)).status == 200
+        late = asyncio.create_task(use(stack, directives="delay=1,"))
+        await stile.until(waiting=1)
+        clock.set(local("2026-11-30", "Europe/Berlin"))
+        await stile.open()
+        assert (await late).status == 200
+        await closed(stack)
+        assert counted(stack) == {("month", "2026-12"): 2 * EACH}
+        assert raised(stack) == []

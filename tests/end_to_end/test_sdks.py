@@ -2,6 +2,7 @@
 
 import anthropic
 import openai
+from openai.types.chat import ChatCompletionFunctionToolParam
 from tests.end_to_end.stack import Stack
 
 from upshift.model.metered import Outcome
@@ -85,13 +86,14 @@ def test_sync_clients(stack_in_thread: tuple[str, str]) -> None:
 
 
 async def test_tools_in_both_dialects(stack: Stack) -> None:
-    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    schema: dict[str, object] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     async with await stack.openai() as client:
+        tool: ChatCompletionFunctionToolParam = {
+            "type": "function",
+            "function": {"name": "weather", "parameters": schema},
+        }
         stream = await client.chat.completions.create(
-            model="big",
-            messages=[{"role": "user", "content": "use the tool"}],
-            tools=[{"type": "function", "function": {"name": "weather", "parameters": schema}}],
-            stream=True,
+            model="big", messages=[{"role": "user", "content": "use the tool"}], tools=[tool], stream=True
         )
         arguments = ""
         async for chunk in stream:
@@ -103,7 +105,7 @@ async def test_tools_in_both_dialects(stack: Stack) -> None:
             model="sonnet",
             max_tokens=500,
             messages=[{"role": "user", "content": "use the tool"}],
-            tools=[{"name": "weather", "input_schema": schema}],  # type: ignore[typeddict-item]  # a plain schema
+            tools=[{"name": "weather", "input_schema": schema}],
         )
     assert any(block.type == "tool_use" for block in message.content)
     assert all(record.outcome is Outcome.SERVED for record in await stack.records())

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.traffic.builders import DAY, NOW, period, steady
 
 from upshift.model.span import Instant, Period, Window
-from upshift.traffic.alerts import THRESHOLDS, due, runs_out
+from upshift.traffic.alerts import THRESHOLDS, due, runs_out, spoken_for
 
 MONTH = period()
 """November 2026: 30 days."""
@@ -68,7 +68,14 @@ def test_a_clock_outside_the_period_does_no_harm() -> None:
     assert due(100, 100, MONTH, MONTH.start - DAY) == THRESHOLDS
     assert due(60, 100, MONTH, MONTH.end + DAY) == ()
     assert due(90, 100, MONTH, MONTH.end) == (90,)
-    assert runs_out(10, 100, MONTH, MONTH.start - DAY) == MONTH.start - DAY + 9
+    assert runs_out(10, 100, MONTH, MONTH.start - DAY) is None
+    assert due(60, 100, MONTH, MONTH.start - DAY) == ()
+
+
+def test_a_call_that_does_not_fit_ends_a_budget_only_in_its_last_tenth() -> None:
+    assert not spoken_for(89, 100)
+    assert spoken_for(90, 100)
+    assert spoken_for(0, 0)
 
 
 def test_a_counter_one_short_of_a_huge_limit_has_not_reached_it() -> None:

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from upshift.admin.amounts import MOST_NANO
 from upshift.model.budget import Amount, Bucket, Claim
@@ -20,6 +21,8 @@ from upshift.store.journal import Journal, OptIn
 from upshift.traffic import ceilings
 from upshift.traffic.identify import LONGEST_USER, digest
 from upshift.traffic.snapshot import Consent, InForce, Overage, Snapshot, Tenant, User, Workload
+
+log = structlog.get_logger()
 
 
 class ActError(Exception):
@@ -83,7 +86,12 @@ class Desk:
 
     def compare(self, checked: Checked) -> list[Consequence]:
         """What applying a plan would change."""
-        return difference(self.snapshot(), checked.snapshot)
+        try:
+            before = self.snapshot()
+        except ValueError:
+            # A plan kept by another version that this one cannot read must not keep a good one out.
+            before = None
+        return difference(before, checked.snapshot)
 
     def apply(self, checked: Checked, actor: Actor) -> list[Consequence]:
         """Put a checked plan in force; running gateways take it up without dropping a call."""
@@ -155,7 +163,7 @@ class Desk:
         found = next((key for key in known if key.digest == asked), None)
         if found is None:
             raise ActError("the key is unknown", 401)
-        if found.revoked is not None and found.revoked <= now:
+        if found.revoked is not None:
             raise ActError(f"the key {found.hint}… is revoked", 401)
         if found.expires is not None and found.expires <= now:
             raise ActError(f"the key {found.hint}… is expired", 401)
@@ -341,14 +349,27 @@ class Desk:
         return Issued(key, secret)
 
 
-def in_force(journal: Journal) -> InForce:
-    """What the gateway judges by, read from the journal and compiled. Raises ActError before the first plan."""
+def in_force(journal: Journal, present: Snapshot | None = None) -> InForce:
+    """What the gateway judges by, read from the journal and compiled.
+
+    A plan that cannot be compiled (kept by another version) leaves the `present` one in force, with the keys and
+    consents of now. Raises ActError before the first plan, ValueError where there is no present one.
+    """
     plan = journal.plan_in_force()
     if plan is None:
         raise ActError("no plan is in force yet; apply one with: upshift plan apply FILE", 409)
     keys = journal.keys()
+    snapshot = present
+    if present is None or present.hash != plan.hash:
+        try:
+            snapshot = compile_document(plan.document.decode())
+        except ValueError as error:
+            if present is None:
+                raise
+            log.error("plan.unreadable", plan=plan.hash, in_force=present.hash, problem=str(error))
+    assert snapshot
     return InForce(
-        snapshot=compile_document(plan.document.decode()),
+        snapshot=snapshot,
         keys={key.digest: key for key in keys},
         consents={
             (each.tenant, each.workload): Consent(each.tenant, each.workload, each.by, each.limit)

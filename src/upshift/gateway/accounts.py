@@ -3,7 +3,7 @@
 import msgspec
 
 from upshift.model.budget import Amount, Bucket, BudgetKey, Claim
-from upshift.model.span import MICROS, Instant, Period, Window, period_of
+from upshift.model.span import Instant, Period, Window, period_of, show_instant
 from upshift.traffic import ceilings
 from upshift.traffic.gate import ENDLESS
 from upshift.traffic.snapshot import Consent, Tenant, User, Workload
@@ -37,7 +37,7 @@ class Account(msgspec.Struct, frozen=True):
     watched: tuple[tuple[Claim, Amount], ...]
     """The ceilings whose thresholds are raised, with what has to be spent before one can be: half of each limit."""
     resets: bytes
-    """When the first ceiling's period ends: whole seconds since the epoch, as a header says it."""
+    """When the first ceiling's period ends, in ISO 8601, as a header says it."""
 
 
 class Accounts:
@@ -71,7 +71,7 @@ class Accounts:
             start=max(claim.period.start for claim in claims),
             end=min(claim.period.end for claim in claims),
             watched=tuple((claim, _half(claim)) for claim in claims) if bucket is Bucket.INCLUDED else (),
-            resets=str(claims[0].period.end // MICROS).encode(),
+            resets=show_instant(claims[0].period.end, claims[0].period.zone).encode(),
         )
         return account
 

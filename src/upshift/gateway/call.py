@@ -76,9 +76,7 @@ class Route:
     async def send(self, exchange: Exchange, body: bytes) -> Response | Trouble:
         """Send a call on. The client's headers go along, except secrets and what belongs to its connection."""
         headers = [
-            header
-            for header in exchange.headers
-            if header[0] not in _KEPT_BACK and header[0][:10] != b"x-upshift-"
+            header for header in exchange.headers if header[0] not in _KEPT_BACK and header[0][:10] != b"x-upshift-"
         ]
         headers += self.own_headers
         if self.provider.dialect is Dialect.ANTHROPIC and exchange.header(b"anthropic-version") is None:

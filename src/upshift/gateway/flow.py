@@ -20,11 +20,12 @@ from upshift.gateway.story import NOTHING_USED, Story
 from upshift.gateway.streaming import Streaming
 from upshift.http.client import Response, Trouble
 from upshift.http.exchange import Exchange, Headers
-from upshift.model.budget import Claim
+from upshift.model.budget import Bucket, Claim
 from upshift.model.entry import Alert
 from upshift.model.ids import RequestId
 from upshift.model.metered import Outcome
-from upshift.model.refusal import LedgerDown, Reason, Refused
+from upshift.model.refusal import LedgerDown, OverBudget, Reason, Refused
+from upshift.model.span import Instant
 from upshift.store.ledger import Deny, Ledger, LedgerUnavailableError
 from upshift.traffic import alerts, disclose, meter
 from upshift.traffic.meter import Tally
@@ -121,9 +122,13 @@ class Flow:
         )
         story.waited_ns += self.clock.tick() - bid.asked_at
         if isinstance(decided, Deny):
+            if isinstance(decided.reason, OverBudget):
+                self.reached(story, let_in)
             raise Refused(decided.reason)
         admitted, story.ticket = decided
-        story.way = ways.tried[admitted.step]
+        story.way = way = ways.tried[admitted.step]
+        if way.bucket is not Bucket.INCLUDED:
+            self.reached(story, let_in)
 
     # call ---------------------------------------------------------------------------------------------------------
 
@@ -275,23 +280,44 @@ class Flow:
                 if limit.nano is not None:
                     self.alert_on(claim, "money", settled.nano, limit.nano + granted.nano, story)
 
+    def reached(self, story: Story, let_in: Pass) -> None:
+        """The overage rule has taken over: raise the contract event of the ceilings that are as good as used up."""
+        caller, now = let_in.caller, self.clock.now()
+        workload = let_in.work.workload
+        account = self.accounts.of(caller.tenant, caller.user, workload, Bucket.INCLUDED, let_in.consent, now)
+        for claim in account.claims:
+            balance = self.ledger.balance(claim.key)
+            limit, granted, settled = claim.limit, balance.granted, balance.settled
+            for measure, used, most in (
+                ("tokens", settled.tokens, None if limit.tokens is None else limit.tokens + granted.tokens),
+                ("money", settled.nano, None if limit.nano is None else limit.nano + granted.nano),
+            ):
+                if most is not None and alerts.spoken_for(used, most):
+                    self.raise_alert(claim, 100, measure, used, most, story, now)
+
     def alert_on(self, claim: Claim, measure: str, used: int, limit: int, story: Story) -> None:
         """Raise what is due of one ceiling; the ledger appends each id once."""
         now = self.clock.now()
         for threshold in alerts.due(used, limit, claim.period, now):
-            self.ledger.append(
-                Alert(
-                    id=f"{claim.key.path()}/{threshold}",
-                    at=now,
-                    key=claim.key,
-                    threshold=threshold,
-                    measure=measure,
-                    used=used,
-                    limit=limit,
-                    runs_out=alerts.runs_out(used, limit, claim.period, now),
-                    plan=story.in_force.snapshot.hash,
-                )
+            self.raise_alert(claim, threshold, measure, used, limit, story, now)
+
+    def raise_alert(
+        self, claim: Claim, threshold: int, measure: str, used: int, limit: int, story: Story, now: Instant
+    ) -> None:
+        """Append one alert; the ledger knows those that were raised before."""
+        self.ledger.append(
+            Alert(
+                id=f"{claim.key.path()}/{threshold}",
+                at=now,
+                key=claim.key,
+                threshold=threshold,
+                measure=measure,
+                used=used,
+                limit=limit,
+                runs_out=alerts.runs_out(used, limit, claim.period, now),
+                plan=story.in_force.snapshot.hash,
             )
+        )
 
 
 def _is_stream(response: Response) -> bool:

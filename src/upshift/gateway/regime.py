@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from upshift.traffic.snapshot import InForce
+from upshift.traffic.snapshot import InForce, Snapshot
 
 log = structlog.get_logger()
 
@@ -17,8 +17,9 @@ class Source(Protocol):
     def version(self) -> int:
         """A number that changes whenever plan, keys, consents or the inbox do; cheap."""
 
-    def load(self) -> InForce:
-        """Compile what is in force."""
+    def load(self, present: Snapshot) -> InForce:
+        """What is in force. `present` stays where the plan is still the same, or cannot be read: keys and consents
+        are then new all the same. Raises OSError."""
 
 
 class Regime:
@@ -40,10 +41,10 @@ class Regime:
         if version == self._version:
             return False
         try:
-            loaded = await asyncio.to_thread(self._source.load)
-        except (ValueError, OSError) as error:
+            loaded = await asyncio.to_thread(self._source.load, self.in_force.snapshot)
+        except OSError as error:
+            # Tried again at the next look, since a revoked key may be among what could not be read.
             log.error("regime.not_loaded", problem=str(error), in_force=self.in_force.snapshot.hash)
-            self._version = version
             return False
         before = self.in_force.snapshot.hash
         self.in_force = loaded
@@ -60,5 +61,5 @@ class Regime:
             await asyncio.sleep(every_seconds)
             try:
                 await self.refresh()
-            except OSError as error:
-                log.warning("regime.unreadable", problem=str(error))
+            except Exception as error:  # noqa: BLE001 - the edge of the task: its silent end would freeze the regime
+                log.error("regime.unreadable", problem=repr(error))

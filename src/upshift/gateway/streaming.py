@@ -29,7 +29,12 @@ class Streaming:
     """One streamed answer in flight."""
 
     def __init__(self, flow: Flow, story: Story, response: Response) -> None:
-        assert story.ask and story.work and story.way and story.fit and story.ticket and story.outlook
+        assert story.ask
+        assert story.work
+        assert story.way
+        assert story.fit
+        assert story.ticket
+        assert story.outlook
         self.flow = flow
         self.story = story
         self.response = response
@@ -166,7 +171,7 @@ class Streaming:
         await self.flow.settle(self.story, Outcome.CLIENT_LEFT, 200, "client-left", self.at_least())
 
     async def broken(self, kind: str, detail: str) -> None:
-        """The provider broke off: an error event in the dialect, then an end that cannot be taken for a whole answer."""
+        """The provider broke off: an error event in the dialect, so that nobody takes the answer for a whole one."""
         provider = self.model.provider.id
         await self.flow.settle(self.story, Outcome.UPSTREAM_ERROR, 200, f"provider-{kind}", self.at_least())
         log.warning("stream.broken", request=self.story.request, provider=provider, problem=detail)
