@@ -93,8 +93,8 @@ def test_a_database_of_something_else(shell: Shell) -> None:
 
 def test_a_ledger_that_was_changed_is_not_sound(planned: Shell) -> None:
     other = sqlite3.connect(planned.db)
-    other.execute("DROP TRIGGER entries_no_update")
-    other.execute("UPDATE entries SET at = at + 1")
+    other.execute("DROP TRIGGER deeds_no_update")
+    other.execute("UPDATE deeds SET at = at + 1")
     other.commit()
     other.close()
     ran = planned.run("verify", "--json")

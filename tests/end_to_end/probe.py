@@ -14,6 +14,7 @@ from upshift.http.limits import ServerLimits
 from upshift.http.server import serve
 from upshift.model.budget import NOTHING, Balance
 from upshift.store.verify import Verification
+from upshift.traffic.disclose import LIMITED_BECAUSE
 
 PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 MODELS = {"openai": "big", "anthropic": "sonnet"}
@@ -112,7 +113,8 @@ async def spend(stack: Stack, secret: str, **fields: Any) -> Reply:
     """Use up whatever is left of the included budget: the first answer that is not served plainly from it."""
     for _ in range(12):
         reply = await ask(stack, "[[simulate: output_tokens=20000]]", secret=secret, **fields)
-        if reply.status != 200 or "x-upshift-reason" in reply.headers:
+        reason = reply.headers.get("x-upshift-reason", LIMITED_BECAUSE)
+        if reply.status != 200 or reason != LIMITED_BECAUSE:
             return reply
     raise AssertionError("the budget did not run out")
 

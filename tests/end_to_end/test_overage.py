@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.end_to_end.probe import DIALECTS, MODELS, ask, balance, closed, get, key, post, spend
-from tests.end_to_end.stack import ADMIN, Stack, running
+from tests.end_to_end.stack import ADMIN, Stack, plan_text, running
 
 from upshift.admin.desk import ActError, Actor
 from upshift.model.budget import Amount, Bucket
@@ -323,6 +323,7 @@ async def cut_soundly(stack: Stack, seen: int) -> None:
     assert record.reason == "budget-reached:answer-ended"
     assert seen <= record.usage.output
     assert balance(stack).settled.tokens == record.usage.total <= 3000
+    await stack.provider.simulated.idle()
     (bill,) = stack.provider.simulated.billed
     assert bill.usage.total <= 3000
     await closed(stack)
@@ -396,3 +397,19 @@ async def test_the_budget_view_shows_each_bucket(tmp_path: Path) -> None:
         assert workload["budgets"][0]["tokens"]["used"] == balance(stack, workload="soft").settled.tokens
         assert "small" in workload["at_the_ceiling"]
         assert (await post(stack, "/upshift/v1/budget", b"{}", alice)).status == 404
+
+
+async def test_an_answer_that_the_budget_shortens_says_so(stack: Stack) -> None:
+    """The provider is given what is left as its limit; header and record tell why the answer ends early."""
+    await stack.apply(plan_text(stack.simulated_url(), "400"))
+    async with await stack.openai() as client:
+        raw = await client.chat.completions.with_raw_response.create(
+            model="big", messages=[{"role": "user", "content": "Hello [[simulate: output_tokens=5000]]"}]
+        )
+    answer = raw.parse()
+    assert answer.choices[0].finish_reason == "length"
+    assert raw.headers["x-upshift-reason"] == "budget-nearly-reached:answer-limited"
+    assert "at most" in raw.headers["x-upshift-notice"]
+    (record,) = await stack.records()
+    assert record.reason == "budget-nearly-reached:answer-limited"
+    assert record.usage.total <= 400

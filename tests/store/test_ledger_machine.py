@@ -15,6 +15,7 @@ from upshift.model.budget import NOTHING, Amount, Balance, Bucket, BudgetKey
 from upshift.model.entry import Grant
 from upshift.model.ids import RequestId, TenantId, UserId, WorkloadId
 from upshift.store.ledger import Admit, Deny, Read, Rule, Ticket
+from upshift.store.rows import held_from
 from upshift.store.sqlite_journal import SqliteJournal
 from upshift.store.sqlite_ledger import SqliteLedger
 from upshift.store.verify import verify
@@ -239,7 +240,9 @@ class Machine(RuleBasedStateMachine):
 
     def holds_on_disk(self) -> set[str]:
         db = sqlite3.connect(self.path)
-        found = {id_ for (id_,) in db.execute("SELECT id FROM entries WHERE kind = 'hold'")}
+        found: set[str] = {
+            held.request for (document,) in db.execute("SELECT document FROM holds") for held in held_from(document)
+        }
         db.close()
         return found
 

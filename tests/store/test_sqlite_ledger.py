@@ -215,7 +215,7 @@ async def main():
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     ledger = await SqliteLedger.open(Path(sys.argv[1]), NOW, give_up_seconds=0.5)
     await ledger.durable(ledger.note(record("first"), NOW))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, resource.RLIM_INFINITY))
     for number in range(2000):
         mark = ledger.note(record(f"r{number}"), NOW)
     try:

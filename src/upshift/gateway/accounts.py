@@ -29,7 +29,8 @@ class Account(msgspec.Struct, frozen=True):
     """The ceilings of one user of one workload in one bucket, and the counters under them, while all periods last."""
 
     workload: Workload
-    """As it was when the account was made; another plan has another."""
+    consent: Consent | None
+    """Both as they were when the account was made; another plan has another workload."""
     claims: tuple[Claim, ...]
     keys: tuple[BudgetKey, ...]
     start: Instant
@@ -56,8 +57,13 @@ class Accounts:
         """The account of `user` at `now`."""
         key = (tenant.id, user.id, workload.id, bucket)
         known = self._known.get(key)
-        # A call that waited through a change of plan still asks by the old one.
-        if known is not None and known.workload is workload and known.start <= now < known.end:
+        # A call that waited through a change of plan or consent still asks by the old one.
+        if (
+            known is not None
+            and known.workload is workload
+            and known.consent == consent
+            and known.start <= now < known.end
+        ):
             return known
         claims = ceilings.claims(
             tenant, user, workload, bucket, consent, lambda window, zone: self._calendar.period(window, zone, now)
@@ -66,6 +72,7 @@ class Accounts:
             self._known.clear()
         account = self._known[key] = Account(
             workload,
+            consent,
             claims,
             keys=tuple(claim.key for claim in claims),
             start=max(claim.period.start for claim in claims),

@@ -142,11 +142,13 @@ class Flow:
         if ask.stream:
             assert story.work
             bound = story.fit.room + story.work.workload.gate.grace_tokens
-        if ask.stream or bound < most or ask.model != model.upstream_id:
+        if bound < most:
+            story.limited = max(1, bound // ask.choices)
+        if ask.stream or story.limited or ask.model != model.upstream_id:
             body = story.wire.rewrite(
                 body,
                 model=None if ask.model == model.upstream_id else model.upstream_id,
-                max_output=max(1, bound // ask.choices) if bound < most else None,
+                max_output=story.limited or None,
                 limit_field=model.provider.limit_field,
                 include_usage=ask.stream and not ask.wants_usage,
             )
@@ -213,7 +215,7 @@ class Flow:
         if usage is None:
             reason, tally = "usage-not-reported", meter.unknown(story.held())
         else:
-            reason, tally = disclose.reason_for(way.bucket), meter.exact(way.model, usage)
+            reason, tally = story.reason(), meter.exact(way.model, usage)
             outlook.observe(usage, ask.text_bytes, ask.images, found.output_bytes)
         outcome = Outcome.CLIENT_LEFT if story.exchange.gone else Outcome.SERVED
         await self.settle(story, outcome, status, reason, tally)
@@ -238,11 +240,18 @@ class Flow:
         assert story.account
         account = story.account
         claim = account.claims[0]
+        limited: Headers = []
+        if story.limited:
+            notice = f"the budget leaves at most {story.limited} tokens for this answer"
+            limited.append((disclose.NOTICE, notice.encode()))
+            if not story.way.why:
+                limited.append((disclose.REASON, disclose.LIMITED_BECAUSE.encode()))
         return [
             (disclose.REQUEST, story.request.encode()),
             *story.let_in.shown(story.way),
             (disclose.BUDGET, disclose.show_use(claim, self.ledger.balance(claim.key)).encode()),
             (disclose.RESETS, account.resets),
+            *limited,
         ]
 
     # meter --------------------------------------------------------------------------------------------------------

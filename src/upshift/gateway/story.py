@@ -11,6 +11,7 @@ from upshift.model.metered import Metered, Outcome
 from upshift.model.span import Instant
 from upshift.model.tokens import NO_USAGE, Certainty
 from upshift.store.ledger import Ticket
+from upshift.traffic import disclose
 from upshift.traffic.dispatch import Work
 from upshift.traffic.gate import Fit
 from upshift.traffic.identify import Caller
@@ -38,6 +39,8 @@ class Story(msgspec.Struct, eq=False):
     waited_ns: int = 0
     streaming: bool = False
     """Whether part of an answer has left already."""
+    limited: int = 0
+    """Tokens per answer that the provider was told to stop at, because the budget leaves no more; 0: as asked."""
     first_byte_us: int = 0
     input_tokens: int = 0
     upstream_id: str = ""
@@ -72,6 +75,11 @@ class Story(msgspec.Struct, eq=False):
             agent=_text(agent) if agent else "",
             streamed=ask.stream,
         )
+
+    def reason(self) -> str:
+        """Why the answer is not simply what was asked for; empty when it is."""
+        assert self.way
+        return disclose.reason_for(self.way.bucket) or (disclose.LIMITED_BECAUSE if self.limited else "")
 
     def held(self) -> Amount:
         """What the call holds at the moment."""

@@ -137,7 +137,7 @@ class Streaming:
             assert self.story.ask
             tally = meter.exact(self.model, found.usage)
             self.outlook.observe(found.usage, self.story.ask.text_bytes, self.story.ask.images, found.output_bytes)
-            reason = self.plain_reason()
+            reason = self.story.reason()
         elif found.error:
             # The provider's own error event has gone to the client already.
             outcome, reason, tally = Outcome.UPSTREAM_ERROR, "provider-error-event", self.at_least()
@@ -184,7 +184,3 @@ class Streaming:
         """Books of an answer that was not finished."""
         reported = self.meter.usage or self.meter.partial
         return meter.at_least(self.model, meter.seen(reported, self.story.input_tokens, min(self.seen(), self.told)))
-
-    def plain_reason(self) -> str:
-        assert self.story.way
-        return disclose.reason_for(self.story.way.bucket)

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import msgspec
 
-from upshift.model.budget import EMPTY, Balance, BudgetKey
+from upshift.model.budget import NOTHING, Amount, BudgetKey
 from upshift.model.entry import Adjust, Alert, Decision, Entry, Grant, Hold, Note, Release, Settle
-from upshift.model.fold import NO_EFFECT, Effect, effect_of, fold
-from upshift.model.ids import RequestId
-from upshift.store.rows import CLOSES, ONCE, OPENS, Row, call_row, encode, entry_row, flat
-from upshift.store.schema import CALL_COLUMNS, ENTRY_COLUMNS, connect
+from upshift.model.metered import Metered
+from upshift.store.rows import HOLD, NOTE, RELEASE, SETTLE, Value, common, deed_row, encode, pack, stored
+from upshift.store.schema import BUDGET_COLUMNS, CALL_COLUMNS, DEED_COLUMNS, PROFILE_COLUMNS, connect
 
 NO_DIGEST = bytes(32)
-_SIZES = (256, 64, 16, 4, 1)
-_REMEMBERED = 200_000
-"""Budget names whose ids are kept in memory, before they are looked up again."""
+_SIZES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+_KEPT_BUDGETS = 200_000
+_KEPT_PROFILES = 100_000
+"""So many ids at most are kept in memory, before budgets are looked up again and profiles are kept once more."""
 
 
 class Tail(msgspec.Struct, frozen=True):
@@ -39,24 +39,26 @@ def group_digest(
     first: int,
     last: int,
     low: int,
-    budgets: Sequence[Row],
-    entries: Sequence[Row],
-    calls: Sequence[Row],
+    budgets: Sequence[Value],
+    profiles: Sequence[Value],
+    holds: bytes | None,
+    calls: Sequence[Value],
+    deeds: Sequence[Value],
 ) -> bytes:
-    """SHA-256 of the digest before and the JSON of [first, last, low, budgets, entries, calls], rows as stored."""
-    return hashlib.sha256(before + encode([first, last, low, budgets, entries, calls])).digest()
+    """SHA-256 of the digest before and the msgpack of the list of all others, rows as stored and one after another."""
+    return hashlib.sha256(before + pack((first, last, low, budgets, profiles, holds, calls, deeds))).digest()
 
 
 def append_decision(db: sqlite3.Connection, decision: Decision) -> bool:
     """Append one decision as a group of its own, inside the caller's transaction; False when its id is known."""
-    if db.execute("SELECT 1 FROM entries WHERE id = ? AND turn = ?", (decision.id, ONCE)).fetchone():
+    if db.execute(KNOWN_DEED, (decision.id,)).fetchone():
         return False
     tail = tail_of(db)
     seq = tail.last_seq + 1
-    row = entry_row(seq, decision, "[]", extends=False)
+    row = deed_row(seq, decision, "[]")
     low = seq + 1 if tail.low > tail.last_seq else tail.low
-    _INSERT_ENTRIES.run(db, [row])
-    digest = group_digest(tail.digest, seq, seq, low, [], [row], [])
+    _INSERT_DEEDS.run(db, row)
+    digest = group_digest(tail.digest, seq, seq, low, (), (), None, (), row)
     db.execute("INSERT INTO groups VALUES (?, ?, ?, ?)", (seq, seq, low, digest))
     db.execute("UPDATE changes SET number = number + 1")
     return True
@@ -67,22 +69,24 @@ class _Insert:
 
     def __init__(self, table: str, width: int, conflict: str = "") -> None:
         row = f"({', '.join('?' * width)})"
-        self._sql = {
-            size: f"INSERT INTO {table} VALUES {', '.join([row] * size)} {conflict}"  # noqa: S608 - own names
+        self._sql = [
+            (size * width, f"INSERT INTO {table} VALUES {', '.join([row] * size)} {conflict}")  # noqa: S608 - own names
             for size in _SIZES
-        }
+        ]
 
-    def run(self, db: sqlite3.Connection, rows: Sequence[Row]) -> None:
-        at, left = 0, len(rows)
-        for size in _SIZES:
+    def run(self, db: sqlite3.Connection, values: Sequence[Value]) -> None:
+        """Insert rows whose values come one after another."""
+        at, left = 0, len(values)
+        for size, sql in self._sql:
             while left >= size:
-                db.execute(self._sql[size], flat(rows[at : at + size]))
+                db.execute(sql, values[at : at + size])
                 at, left = at + size, left - size
 
 
-_INSERT_ENTRIES = _Insert("entries", len(ENTRY_COLUMNS))
-_INSERT_CALLS = _Insert("calls", len(CALL_COLUMNS) + 1)
-_INSERT_BUDGETS = _Insert("budgets", 8)
+_INSERT_CALLS = _Insert("calls", len(CALL_COLUMNS))
+_INSERT_DEEDS = _Insert("deeds", len(DEED_COLUMNS))
+_INSERT_BUDGETS = _Insert("budgets", len(BUDGET_COLUMNS))
+_INSERT_PROFILES = _Insert("profiles", len(PROFILE_COLUMNS))
 _ADD_TO_COUNTERS = _Insert(
     "counters",
     7,
@@ -99,15 +103,23 @@ class _Draft:
     def __init__(self, tail: Tail) -> None:
         self.tail = tail
         self.seq = tail.last_seq
-        self.new_budgets: dict[BudgetKey, int] = {}
-        self.budgets: list[Row] = []
-        self.entries: list[Row] = []
-        self.calls: list[Row] = []
-        self.effects: list[tuple[tuple[int, ...], Effect]] = []
+        self.budgets: list[Value] = []
+        self.profiles: list[Value] = []
+        self.holds: list[tuple[Value, ...]] = []
+        self.calls: list[Value] = []
+        self.deeds: list[Value] = []
+        self.sums: dict[tuple[int, ...], list[int]] = {}
+        """Per set of counters: settled tokens and nano, held tokens and nano, granted tokens and nano to add."""
         self.opened: dict[str, int] = {}
         self.closed: set[str] = set()
         self.asked: list[tuple[int, str]] = []
         self.decided = False
+
+    def sum_of(self, budgets: tuple[int, ...]) -> list[int]:
+        found = self.sums.get(budgets)
+        if found is None:
+            found = self.sums[budgets] = [0, 0, 0, 0, 0, 0]
+        return found
 
 
 class GroupWriter:
@@ -116,8 +128,9 @@ class GroupWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db = connect(path, any_thread=True)
-        self._ids: dict[BudgetKey, int] = {}
-        self._keysets: dict[tuple[BudgetKey, ...], tuple[str, tuple[int, ...]]] = {}
+        self._budgets: dict[BudgetKey, int] = {}
+        self._profiles: dict[tuple[object, ...], tuple[int, tuple[int, ...]]] = {}
+        """Ids of a profile and of its budgets. A profile that is not found here is kept once more, which harms none."""
         self._open: dict[str, int] = {}
         self._inbox_version: int | None = None
 
@@ -144,82 +157,141 @@ class GroupWriter:
         try:
             draft = _Draft(tail_of(db))
             for entry in entries:
-                self._add(draft, entry)
+                draft.seq += 1
+                if isinstance(entry, Hold):
+                    self._hold(draft, entry)
+                elif isinstance(entry, Settle):
+                    self._call(draft, SETTLE, entry, entry.keys, entry.amount, entry.held)
+                elif isinstance(entry, Release):
+                    self._call(draft, RELEASE, entry, entry.keys, NOTHING, entry.held)
+                elif isinstance(entry, Note):
+                    self._call(draft, NOTE, entry, (), NOTHING, NOTHING)
+                else:
+                    self._deed(draft, entry)
             self._insert(draft)
             db.execute("COMMIT")
         except BaseException:
-            self._keysets.clear()
+            # Some of these ids may not have come into being.
+            self._budgets.clear()
+            self._profiles.clear()
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
-        self._ids.update(draft.new_budgets)
-        for request, seq in draft.opened.items():
-            self._open[request] = seq
+        self._open.update(draft.opened)
         for request in draft.closed:
             self._open.pop(request, None)
-        if len(self._ids) > _REMEMBERED or len(self._keysets) > _REMEMBERED:
-            self._ids.clear()
-            self._keysets.clear()
+        if len(self._budgets) > _KEPT_BUDGETS:
+            self._budgets.clear()
+        if len(self._profiles) > _KEPT_PROFILES:
+            self._profiles.clear()
 
-    def _add(self, draft: _Draft, entry: Entry) -> None:
-        draft.seq = seq = draft.seq + 1
-        extends = False
-        match entry:
-            case Hold():
-                extends = entry.request in self._open or entry.request in draft.opened
-                if not extends:
-                    draft.opened[entry.request] = seq
-                keys = entry.keys
-            case Settle() | Release():
-                draft.closed.add(entry.request)
-                draft.calls.append(call_row(seq, entry.record))
-                keys = entry.keys
-            case Note():
-                draft.calls.append(call_row(seq, entry.record))
-                keys = ()
-            case Adjust() | Grant():
-                draft.asked.append((seq, entry.id))
-                keys = entry.keys
-            case Alert():
-                keys = (entry.key,)
-            case Decision():
-                draft.decided = True
-                keys = ()
-        text, ids = self._keysets.get(keys) or self._keyset(draft, keys)
-        draft.entries.append(entry_row(seq, entry, text, extends))
-        effect = effect_of(entry)
-        if effect is NO_EFFECT:
-            return
-        draft.effects.append((ids, effect))
+    def _hold(self, draft: _Draft, entry: Hold) -> None:
+        request, amount, opening = entry.request, entry.amount, entry.opening
+        if request in draft.closed:
+            raise sqlite3.IntegrityError("a request was closed before")
+        extends = request in self._open or request in draft.opened
+        if not extends:
+            draft.opened[request] = draft.seq
+        if opening is None:
+            opening = Metered(request=request, started=entry.at, plan=entry.plan)
+        elif opening.plan != entry.plan:
+            opening = msgspec.structs.replace(opening, plan=entry.plan)
+        profile, budgets = self._profile(draft, HOLD, entry.keys, opening)
+        tokens, nano = amount.tokens, amount.nano
+        draft.holds.append(
+            (draft.seq, request, profile, entry.at, extends, tokens, nano, opening.started, opening.session)
+        )
+        sums = draft.sum_of(budgets)
+        sums[2] += tokens
+        sums[3] += nano
 
-    def _keyset(self, draft: _Draft, keys: tuple[BudgetKey, ...]) -> tuple[str, tuple[int, ...]]:
-        ids = tuple(self._budget_id(draft, key) for key in keys)
-        found = self._keysets[keys] = (encode(ids).decode(), ids)
+    def _call(
+        self,
+        draft: _Draft,
+        kind: str,
+        entry: Settle | Release | Note,
+        keys: tuple[BudgetKey, ...],
+        spent: Amount,
+        held: Amount,
+    ) -> None:
+        record, request = entry.record, entry.request
+        draft.closed.add(request)
+        profile, budgets = self._profile(draft, kind, keys, record)
+        usage = record.usage
+        draft.calls += (
+            draft.seq, request, profile, record.started, entry.at, record.session, record.upstream_id, usage.input,
+            usage.cached, usage.cache_write_5m, usage.cache_write_1h, usage.output, usage.reasoning, record.cost,
+            spent.nano, spent.tokens, held.tokens, held.nano, record.latency_us, record.first_byte_us,
+            record.overhead_us,
+        )  # fmt: skip
+        sums = draft.sum_of(budgets)
+        sums[0] += spent.tokens
+        sums[1] += spent.nano
+        sums[2] -= held.tokens
+        sums[3] -= held.nano
+
+    def _deed(self, draft: _Draft, entry: Adjust | Grant | Alert | Decision) -> None:
+        if isinstance(entry, Decision):
+            keys: tuple[BudgetKey, ...] = ()
+            draft.decided = True
+        elif isinstance(entry, Alert):
+            keys = (entry.key,)
+        else:
+            keys = entry.keys
+            draft.asked.append((draft.seq, entry.id))
+        budgets = tuple(self._budget(draft, key) for key in keys)
+        draft.deeds += deed_row(draft.seq, entry, encode(budgets).decode())
+        if isinstance(entry, Adjust | Grant):
+            sums, at = draft.sum_of(budgets), 0 if isinstance(entry, Adjust) else 4
+            sums[at] += entry.amount.tokens
+            sums[at + 1] += entry.amount.nano
+
+    def _profile(
+        self, draft: _Draft, kind: str, keys: tuple[BudgetKey, ...], record: Metered
+    ) -> tuple[int, tuple[int, ...]]:
+        """Ids of the profile and of its budgets."""
+        shared = common(record)
+        name = (kind, keys, shared)
+        found = self._profiles.get(name)
+        if found is None:
+            largest = self._db.execute("SELECT coalesce(max(id), 0) FROM profiles").fetchone()[0]
+            fresh = int(largest) + len(draft.profiles) // len(PROFILE_COLUMNS) + 1
+            budgets = tuple(self._budget(draft, key) for key in keys)
+            draft.profiles += (fresh, draft.tail.last_seq + 1, kind, encode(budgets).decode(), *map(stored, shared))
+            found = self._profiles[name] = fresh, budgets
         return found
 
-    def _budget_id(self, draft: _Draft, key: BudgetKey) -> int:
-        known = self._ids.get(key) or draft.new_budgets.get(key)
+    def _budget(self, draft: _Draft, key: BudgetKey) -> int:
+        known = self._budgets.get(key)
         if known is not None:
             return known
         name = (key.tenant, key.user, key.workload, key.bucket.value, key.window, key.period)
         row = self._db.execute(FIND_BUDGET, name).fetchone()
-        if row is not None:
-            found = self._ids[key] = int(row[0])
-            return found
-        largest = self._db.execute("SELECT coalesce(max(id), 0) FROM budgets").fetchone()[0]
-        fresh = int(largest) + len(draft.new_budgets) + 1
-        draft.new_budgets[key] = fresh
-        draft.budgets.append((fresh, draft.tail.last_seq + 1, *name))
-        return fresh
+        if row is None:
+            largest = self._db.execute("SELECT coalesce(max(id), 0) FROM budgets").fetchone()[0]
+            found = int(largest) + len(draft.budgets) // len(BUDGET_COLUMNS) + 1
+            draft.budgets += (found, draft.tail.last_seq + 1, *name)
+        else:
+            found = int(row[0])
+        self._budgets[key] = found
+        return found
 
     def _insert(self, draft: _Draft) -> None:
         db, tail, first, last = self._db, draft.tail, draft.tail.last_seq + 1, draft.seq
         low = next(self._still_open(draft), last + 1)
-        digest = group_digest(tail.digest, first, last, low, draft.budgets, draft.entries, draft.calls)
+        holds = pack(draft.holds) if draft.holds else None
+        digest = group_digest(
+            tail.digest, first, last, low, draft.budgets, draft.profiles, holds, draft.calls, draft.deeds
+        )
+        if draft.opened and db.execute(_CLOSED_BEFORE, (encode(list(draft.opened)),)).fetchone():
+            raise sqlite3.IntegrityError("a request was closed before")
         _INSERT_BUDGETS.run(db, draft.budgets)
-        _INSERT_ENTRIES.run(db, draft.entries)
+        _INSERT_PROFILES.run(db, draft.profiles)
+        if holds is not None:
+            db.execute("INSERT INTO holds VALUES (?, ?)", (last, holds))
         _INSERT_CALLS.run(db, draft.calls)
-        _ADD_TO_COUNTERS.run(db, _deltas(draft.effects))
+        _INSERT_DEEDS.run(db, draft.deeds)
+        _ADD_TO_COUNTERS.run(db, _counters(draft.sums))
         db.execute("INSERT INTO groups VALUES (?, ?, ?, ?)", (last, first, low, digest))
         for seq, id_ in draft.asked:
             db.execute("UPDATE requests_in SET taken = ? WHERE id = ?", (seq, id_))
@@ -235,23 +307,23 @@ class GroupWriter:
 
     def refused(self, entries: Sequence[Entry]) -> list[int]:
         """Positions of entries that happened before: a request opened or closed already, a known id."""
-        seen: set[tuple[str, int]] = set()
+        closed: set[str] = set()
+        done: set[str] = set()
         found: list[int] = []
         for position, entry in enumerate(entries):
-            match entry:
-                case Hold():
-                    id_, turn = entry.request, OPENS
-                    if id_ in self._open or (id_, OPENS) in seen:
-                        continue
-                case Settle() | Release() | Note():
-                    id_, turn = entry.request, CLOSES
-                case _:
-                    id_, turn = RequestId(entry.id), ONCE
-            known = self._db.execute("SELECT 1 FROM entries WHERE id = ? AND turn = ?", (id_, turn)).fetchone()
-            if known is not None or (id_, turn) in seen:
+            if isinstance(entry, Adjust | Grant | Alert | Decision):
+                known = entry.id in done or self._finds(KNOWN_DEED, entry.id)
+                done.add(entry.id)
+            else:
+                known = entry.request in closed or self._finds(KNOWN_CALL, entry.request)
+                if not isinstance(entry, Hold):
+                    closed.add(entry.request)
+            if known:
                 found.append(position)
-            seen.add((id_, turn))
         return found
+
+    def _finds(self, sql: str, id_: str) -> bool:
+        return self._db.execute(sql, (id_,)).fetchone() is not None
 
     def inbox(self) -> list[Adjust | Grant]:
         """What other processes asked for and no entry answers yet; cheap when nobody wrote since the last look."""
@@ -260,37 +332,26 @@ class GroupWriter:
             return []
         rows = self._db.execute(
             "SELECT document FROM requests_in WHERE taken IS NULL AND NOT EXISTS "
-            "(SELECT 1 FROM entries WHERE entries.id = requests_in.id AND turn = 2) ORDER BY number"
+            "(SELECT 1 FROM deeds WHERE deeds.id = requests_in.id) ORDER BY number"
         ).fetchall()
         # Looked at again while anything is unanswered, since whoever was told may have failed to answer.
         self._inbox_version = None if rows else version
         return [decode_asked(document) for (document,) in rows]
 
 
-def _deltas(effects: Sequence[tuple[tuple[int, ...], Effect]]) -> list[Row]:
-    """One row per counter: what all the effects together add to it."""
-    # Calls of one scope come in bunches, so scopes are added up first and their counters after.
-    scopes: dict[tuple[int, ...], Balance] = {}
-    for ids, effect in effects:
-        scopes[ids] = fold(scopes.get(ids, EMPTY), effect)
-    totals: dict[int, Balance] = {}
-    for ids, sum_ in scopes.items():
-        for budget in ids:
-            known = totals.get(budget)
-            totals[budget] = sum_ if known is None else fold(known, Effect(sum_.settled, sum_.held, sum_.granted))
-    return [
-        (
-            budget,
-            total.settled.tokens,
-            total.settled.nano,
-            total.held.tokens,
-            total.held.nano,
-            total.granted.tokens,
-            total.granted.nano,
-        )
-        for budget, total in totals.items()
-    ]
+def _counters(sums: dict[tuple[int, ...], list[int]]) -> list[Value]:
+    """One row per counter: what all the entries of a group together add to it."""
+    totals: dict[int, list[int]] = {}
+    for budgets, sum_ in sums.items():
+        for budget in budgets:
+            total = totals.get(budget)
+            totals[budget] = sum_ if total is None else [a + b for a, b in zip(total, sum_, strict=True)]
+    return [value for budget, total in totals.items() for value in (budget, *total)]
 
+
+KNOWN_CALL = "SELECT 1 FROM calls WHERE request = ?"
+KNOWN_DEED = "SELECT 1 FROM deeds WHERE id = ?"
+_CLOSED_BEFORE = "SELECT 1 FROM json_each(?) AS opened CROSS JOIN calls ON calls.request = opened.value LIMIT 1"
 
 FIND_BUDGET = (
     "SELECT id FROM budgets WHERE tenant = ? AND user = ? AND workload = ? AND bucket = ? AND window = ? AND period = ?"

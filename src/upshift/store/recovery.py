@@ -4,17 +4,15 @@ import sqlite3
 
 from upshift.model.budget import NOTHING, Amount, BudgetKey
 from upshift.model.entry import Decision, Entry, Settle
-from upshift.model.ids import PlanHash, RequestId
+from upshift.model.ids import RequestId
+from upshift.model.metered import Metered
 from upshift.model.span import Instant
 from upshift.store.group import GroupWriter, tail_of
 from upshift.store.ledger import Recovered
-from upshift.store.rows import budget_ids, key_from, lost_record
+from upshift.store.rows import Held, budget_ids, held_from, key_from, lost_record, opening_from
+from upshift.store.schema import PROFILE_COLUMNS
 
-_OPEN = (
-    "SELECT id, at, plan, keys, detail FROM entries AS opened WHERE seq >= ? AND turn = 0 AND NOT EXISTS "
-    "(SELECT 1 FROM entries AS closed WHERE closed.id = opened.id AND closed.turn = 1) ORDER BY seq"
-)
-_HELD = "SELECT sum(tokens), sum(nano) FROM entries WHERE id = ? AND (turn = 0 OR turn IS NULL)"
+_PROFILE = f"SELECT {', '.join(PROFILE_COLUMNS)} FROM profiles WHERE id = ?"  # noqa: S608 - our own names
 
 
 def recover(groups: GroupWriter, at: Instant) -> Recovered:
@@ -22,18 +20,15 @@ def recover(groups: GroupWriter, at: Instant) -> Recovered:
 
     A hold that never reached the disk was never acknowledged, so there is nothing to close.
     """
-    db = groups.db
-    tail = tail_of(db)
+    tail = tail_of(groups.db)
     entries: list[Entry] = []
-    requests: list[RequestId] = []
     total = NOTHING
-    for id_, opened, plan, keys_text, detail in db.execute(_OPEN, (tail.low,)).fetchall():
-        request, held = RequestId(id_), Amount(*db.execute(_HELD, (id_,)).fetchone())
-        keys = tuple(_key(db, budget) for budget in budget_ids(keys_text))
-        record = lost_record(request, opened, PlanHash(plan), keys, held, detail)
-        entries.append(Settle(request, at, keys, held, held, record))
-        requests.append(request)
+    for first, held in _open(groups.db, tail.low).values():
+        keys, opening = _opening(groups.db, first)
+        record = lost_record(first.request, first.at, opening.plan, keys, held, opening)
+        entries.append(Settle(first.request, at, keys, held, held, record))
         total = total + held
+    requests = tuple(entry.request for entry in entries if isinstance(entry, Settle))
     if entries:
         entries.append(
             Decision(
@@ -47,7 +42,26 @@ def recover(groups: GroupWriter, at: Instant) -> Recovered:
             )
         )
         groups.write(entries)
-    return Recovered(tuple(requests), total)
+    return Recovered(requests, total)
+
+
+def _open(db: sqlite3.Connection, low: int) -> dict[RequestId, tuple[Held, Amount]]:
+    """What opened each request that nothing closed, and what it holds with its extensions, in the order of opening."""
+    closed = {request for (request,) in db.execute("SELECT request FROM calls WHERE seq >= ?", (low,))}
+    found: dict[RequestId, tuple[Held, Amount]] = {}
+    for (document,) in db.execute("SELECT document FROM holds WHERE last_seq >= ? ORDER BY last_seq", (low,)):
+        for held in held_from(document):
+            if held.seq < low or held.request in closed:
+                continue
+            first, amount = found.get(held.request, (held, NOTHING))
+            found[held.request] = first, amount + Amount(held.tokens, held.nano)
+    return found
+
+
+def _opening(db: sqlite3.Connection, held: Held) -> tuple[tuple[BudgetKey, ...], Metered]:
+    profile = db.execute(_PROFILE, (held.profile,)).fetchone()
+    keys = tuple(_key(db, budget) for budget in budget_ids(profile[PROFILE_COLUMNS.index("keys")]))
+    return keys, opening_from(held, profile)
 
 
 def _key(db: sqlite3.Connection, budget: int) -> BudgetKey:

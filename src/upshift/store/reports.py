@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from upshift.model.span import Instant
 from upshift.model.tokens import Usage
 from upshift.store.journal import Dimension, Used
-from upshift.store.schema import CALL_COLUMNS
+from upshift.store.schema import RECORD_COLUMNS
 
 _TIMES = {Dimension.HOUR: "%Y-%m-%dT%H", Dimension.DAY: "%Y-%m-%d", Dimension.MONTH: "%Y-%m"}
 
@@ -31,7 +31,7 @@ _SUMS = (
     "max(CASE WHEN outcome <> 'refused' AND place = (peers * 95 + 99) / 100 THEN latency_us END)",
 )
 
-COLUMNS = ", ".join(f'"{name}"' for name in CALL_COLUMNS)
+COLUMNS = ", ".join(f'"{name}"' for name in RECORD_COLUMNS)
 
 
 def usage_query(
@@ -45,7 +45,7 @@ def usage_query(
     condition, values = conditions(where)
     inner = (
         f"SELECT *, {picked}row_number() OVER (PARTITION BY {peers} ORDER BY latency_us) AS place, "  # noqa: S608
-        f"count(*) OVER (PARTITION BY {peers}) AS peers FROM calls WHERE started >= ? AND started < ?{condition}"
+        f"count(*) OVER (PARTITION BY {peers}) AS peers FROM records WHERE started >= ? AND started < ?{condition}"
     )
     order = f" GROUP BY {', '.join(names)} ORDER BY {', '.join(names)}" if names else " HAVING count(*) > 0"
     return f"SELECT {', '.join([*names, *_SUMS])} FROM ({inner}){order}", [since, until, *values]  # noqa: S608

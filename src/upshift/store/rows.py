@@ -1,45 +1,39 @@
 """How does an entry become rows, and how are entries and records read back from them?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias, assert_never
 
 import msgspec
 
 from upshift.model.budget import Amount, Bucket, BudgetKey
-from upshift.model.entry import Adjust, Alert, Decision, Entry, Grant, Hold, Note, Release, Settle
-from upshift.model.fold import NO_EFFECT, Effect
-from upshift.model.ids import KeyId, PlanHash, RequestId, TenantId, UserId, WorkloadId
+from upshift.model.entry import Adjust, Alert, Decision, Entry, Grant
+from upshift.model.ids import PlanHash, RequestId, TenantId, UserId, WorkloadId
 from upshift.model.metered import Metered, Outcome
 from upshift.model.span import Instant
 from upshift.model.tokens import Certainty, Usage
+from upshift.store.schema import PROFILE_COLUMNS, RECORD_COLUMNS
 
 Value: TypeAlias = int | str | None
 Row: TypeAlias = tuple[Value, ...]
 
-OPENS, CLOSES, ONCE = 0, 1, 2
-"""The column `turn`."""
+HOLD, SETTLE, RELEASE, NOTE = "hold", "settle", "release", "note"
+"""The column `kind` of a profile."""
 
 _LARGEST = 2**63 - 1
 
 
-class Opening(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a hold's row says of its call beyond whose budget it is, so that a lost call's record can say it too."""
+class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One hold, or the extension of one, as it is kept in the document of its group."""
 
+    seq: int
+    request: RequestId
+    profile: int
+    at: Instant
+    extends: bool
+    tokens: int
+    nano: int
     started: Instant
-    tenant: str = ""
-    user: str = ""
-    workload: str = ""
-    tier: str = ""
-    pod: str = ""
-    project: str = ""
-    session: str = ""
-    agent: str = ""
-    key: str = ""
-    dialect: str = ""
-    streamed: bool = False
-    requested_model: str = ""
-    served_model: str = ""
-    provider: str = ""
+    session: str
 
 
 class AlertDetail(msgspec.Struct, frozen=True):
@@ -63,80 +57,27 @@ class DeedDetail(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 encode = msgspec.json.Encoder().encode
-_opening = msgspec.json.Decoder(Opening).decode
+pack = msgspec.msgpack.Encoder().encode
+held_from = msgspec.msgpack.Decoder(list[Held]).decode
 _alert = msgspec.json.Decoder(AlertDetail).decode
 _deed = msgspec.json.Decoder(DeedDetail).decode
 _keys = msgspec.json.Decoder(tuple[int, ...]).decode
 
 
-def entry_row(seq: int, entry: Entry, keys: str, extends: bool) -> Row:
-    """Values in the order of ENTRY_COLUMNS; `keys` is the JSON list of budget ids."""
+def deed_row(seq: int, entry: Adjust | Grant | Alert | Decision, keys: str) -> Row:
+    """Values in the order of DEED_COLUMNS; `keys` is the JSON list of budget ids."""
     match entry:
-        case Hold():
-            kind, turn = ("extend", None) if extends else ("hold", OPENS)
-            tokens, nano = entry.amount.tokens, entry.amount.nano
-            detail = None if entry.opening is None else encode(_open(entry.opening)).decode()
-            return (seq, kind, entry.request, turn, entry.at, entry.plan, "", keys, tokens, nano, 0, 0, detail)
-        case Settle():
-            # The plan that closed it is in the call's record.
-            amount, held = entry.amount, entry.held
-            figures = (amount.tokens, amount.nano, held.tokens, held.nano)
-            return (seq, "settle", entry.request, CLOSES, entry.at, "", "", keys, *figures, None)
-        case Release():
-            held = entry.held
-            figures = (0, 0, held.tokens, held.nano)
-            return (seq, "release", entry.request, CLOSES, entry.at, "", "", keys, *figures, None)
-        case Note():
-            return (seq, "note", entry.request, CLOSES, entry.at, "", "", keys, 0, 0, 0, 0, None)
         case Adjust() | Grant():
             kind = "adjust" if isinstance(entry, Adjust) else "grant"
-            tokens, nano = entry.amount.tokens, entry.amount.nano
             detail = encode(DeedDetail(by=entry.by, reason=entry.reason)).decode()
-            return (seq, kind, entry.id, ONCE, entry.at, "", "", keys, tokens, nano, 0, 0, detail)
+            return (seq, kind, entry.id, entry.at, "", "", keys, entry.amount.tokens, entry.amount.nano, detail)
         case Alert():
             told = AlertDetail(entry.threshold, entry.measure, entry.used, entry.limit, entry.runs_out)
-            detail = encode(told).decode()
-            return (seq, "alert", entry.id, ONCE, entry.at, entry.plan, "", keys, 0, 0, 0, 0, detail)
+            return (seq, "alert", entry.id, entry.at, entry.plan, "", keys, 0, 0, encode(told).decode())
         case Decision():
             deed = DeedDetail(by=entry.by, tenant=entry.tenant, subject=entry.subject, detail=entry.detail)
-            detail = encode(deed).decode()
-            return (seq, "decision", entry.id, ONCE, entry.at, "", entry.kind, keys, 0, 0, 0, 0, detail)
+            return (seq, "decision", entry.id, entry.at, "", entry.kind, keys, 0, 0, encode(deed).decode())
     assert_never(entry)
-
-
-def _open(record: Metered) -> Opening:
-    return Opening(
-        started=record.started,
-        tenant=record.tenant,
-        user=record.user,
-        workload=record.workload,
-        tier=record.tier,
-        pod=record.pod,
-        project=record.project,
-        session=record.session,
-        agent=record.agent,
-        key=record.key,
-        dialect=record.dialect,
-        streamed=record.streamed,
-        requested_model=record.requested_model,
-        served_model=record.served_model,
-        provider=record.provider,
-    )
-
-
-def row_effect(kind: str, tokens: int, nano: int, held_tokens: int, held_nano: int) -> Effect:
-    """What an entry's row does to the counters it names."""
-    match kind:
-        case "hold" | "extend":
-            return Effect(held=Amount(tokens, nano))
-        case "settle" | "release":
-            return Effect(settled=Amount(tokens, nano), held=Amount(-held_tokens, -held_nano))
-        case "adjust":
-            return Effect(settled=Amount(tokens, nano))
-        case "grant":
-            return Effect(granted=Amount(tokens, nano))
-        case _:
-            return NO_EFFECT
 
 
 def budget_ids(keys: str) -> tuple[int, ...]:
@@ -144,69 +85,37 @@ def budget_ids(keys: str) -> tuple[int, ...]:
     return _keys(keys)
 
 
-def call_row(seq: int, record: Metered) -> Row:
-    """Values in the order of `seq` and CALL_COLUMNS."""
-    usage = record.usage
+def common(record: Metered) -> tuple[Value, ...]:
+    """What a record has in common with many others: the end of PROFILE_COLUMNS, from `plan` on, before `stored`."""
     return (
-        seq, record.request, record.started, record.plan, record.tenant, record.user, record.tier, record.workload,
-        record.pod, record.project, record.session, record.agent, record.key, record.dialect, int(record.streamed),
-        record.requested_model, record.served_model, record.provider, record.upstream_id, record.outcome.value,
-        record.status, record.bucket.value, record.reason, record.certainty.value, usage.input, usage.cached,
-        usage.cache_write_5m, usage.cache_write_1h, usage.output, usage.reasoning, record.cost, record.counted,
-        record.counted_tokens, record.latency_us, record.first_byte_us, record.overhead_us,
+        record.plan, record.tenant, record.user, record.tier, record.workload, record.pod, record.project, record.agent,
+        record.key, record.dialect, record.streamed, record.requested_model, record.served_model, record.provider,
+        record.outcome, record.status, record.bucket, record.reason, record.certainty,
     )  # fmt: skip
 
 
-class _Call(msgspec.Struct, array_like=True):
-    """A row of calls; SQLite has no booleans, hence the int."""
-
-    request: RequestId
-    started: Instant
-    plan: PlanHash
-    tenant: str
-    user: str
-    tier: str
-    workload: str
-    pod: str
-    project: str
-    session: str
-    agent: str
-    key: KeyId
-    dialect: str
-    streamed: int
-    requested_model: str
-    served_model: str
-    provider: str
-    upstream_id: str
-    outcome: Outcome
-    status: int
-    bucket: Bucket
-    reason: str
-    certainty: Certainty
-    input: int
-    cached: int
-    cache_write_5m: int
-    cache_write_1h: int
-    output: int
-    reasoning: int
-    cost: int | None
-    counted: int
-    counted_tokens: int
-    latency_us: int
-    first_byte_us: int
-    overhead_us: int
+def stored(value: Value) -> Value:
+    """A value as SQLite and the digest take it: enumerations are their text, truths are numbers."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    return value if value is None else int(value)
 
 
 def record_from(row: Sequence[object]) -> Metered:
-    """The record in a row of CALL_COLUMNS."""
-    call = msgspec.convert(row, _Call)
-    fields = {
-        name: getattr(call, name)
-        for name in _Call.__struct_fields__
-        if name not in Usage.__struct_fields__ and name != "streamed"
-    }
-    usage = Usage(call.input, call.cached, call.cache_write_5m, call.cache_write_1h, call.output, call.reasoning)
-    return Metered(**fields, usage=usage, streamed=bool(call.streamed))
+    """The record in a row of RECORD_COLUMNS."""
+    return _record(dict(zip(RECORD_COLUMNS, row, strict=True)))
+
+
+def opening_from(held: Held, profile: Sequence[object]) -> Metered:
+    """What was known of a call when it was let in, from its hold and a row of PROFILE_COLUMNS."""
+    fields = {name: value for name, value in zip(PROFILE_COLUMNS, profile, strict=True) if name in RECORD_COLUMNS}
+    return _record({"request": held.request, "started": held.started, "session": held.session, **fields})
+
+
+def _record(fields: dict[str, object]) -> Metered:
+    # Without strictness 0 and 1 are truths, as SQLite has none.
+    usage = {name: fields.pop(name) for name in Usage.__struct_fields__ if name in fields}
+    return msgspec.convert({**fields, "usage": usage}, Metered, strict=False)
 
 
 def decision_from(id_: str, at: int, topic: str, detail: str) -> Decision:
@@ -233,29 +142,18 @@ def lost_record(
     plan: PlanHash,
     keys: Sequence[BudgetKey],
     amount: Amount,
-    detail: str | None,
+    opening: Metered | None,
 ) -> Metered:
     """The record of a call that nobody can tell the end of: counted at its hold, cost unknown."""
     key = next((each for each in keys if each.user != "*"), keys[0] if keys else None)
-    known = Opening(started=at) if detail is None else _opening(detail)
-    return Metered(
+    known = Metered(request=request, started=at, plan=plan) if opening is None else opening
+    return msgspec.structs.replace(
+        known,
         request=request,
-        started=known.started,
         plan=plan,
         tenant=known.tenant or (key.tenant if key else ""),
         user=known.user or (key.user if key else ""),
-        tier=known.tier,
         workload=known.workload or (key.workload if key else ""),
-        pod=known.pod,
-        project=known.project,
-        session=known.session,
-        agent=known.agent,
-        key=KeyId(known.key),
-        dialect=known.dialect,
-        streamed=known.streamed,
-        requested_model=known.requested_model,
-        served_model=known.served_model,
-        provider=known.provider,
         outcome=Outcome.LOST,
         bucket=key.bucket if key else Bucket.INCLUDED,
         reason="lost",
@@ -286,8 +184,3 @@ def _storable(value: object) -> object:
             return [_storable(each) for each in value]
         case _:
             return value
-
-
-def flat(rows: Iterable[Row]) -> list[Value]:
-    """All values of rows, for one statement with many rows."""
-    return [value for row in rows for value in row]

@@ -1,55 +1,82 @@
 """Which tables hold the ledger and the journal in SQLite, and how is a connection to them opened?"""
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 VERSION = 1
 BUSY_MS = 5_000
 """How long a writer waits for another process's transaction before it gives the attempt up."""
 
-CALL_COLUMNS = (
+RECORD_COLUMNS = (
     "request", "started", "plan", "tenant", "user", "tier", "workload", "pod", "project", "session", "agent", "key",
     "dialect", "streamed", "requested_model", "served_model", "provider", "upstream_id", "outcome", "status", "bucket",
     "reason", "certainty", "input", "cached", "cache_write_5m", "cache_write_1h", "output", "reasoning", "cost",
     "counted", "counted_tokens", "latency_us", "first_byte_us", "overhead_us",
 )  # fmt: skip
 
-ENTRY_COLUMNS = (
-    "seq", "kind", "id", "turn", "at", "plan", "topic", "keys", "tokens", "nano", "held_tokens", "held_nano", "detail",
+PROFILE_COLUMNS = (
+    "id", "since", "kind", "keys", "plan", "tenant", "user", "tier", "workload", "pod", "project", "agent", "key",
+    "dialect", "streamed", "requested_model", "served_model", "provider", "outcome", "status", "bucket", "reason",
+    "certainty",
 )  # fmt: skip
 
-_NUMBERS = {
-    "started", "streamed", "status", "input", "cached", "cache_write_5m", "cache_write_1h", "output", "reasoning",
-    "counted", "counted_tokens", "latency_us", "first_byte_us", "overhead_us",
+CALL_COLUMNS = (
+    "seq", "request", "profile", "started", "at", "session", "upstream_id", "input", "cached", "cache_write_5m",
+    "cache_write_1h", "output", "reasoning", "cost", "counted", "counted_tokens", "held_tokens", "held_nano",
+    "latency_us", "first_byte_us", "overhead_us",
+)  # fmt: skip
+
+DEED_COLUMNS = ("seq", "kind", "id", "at", "plan", "topic", "keys", "tokens", "nano", "detail")
+
+BUDGET_COLUMNS = ("id", "since", "tenant", "user", "workload", "bucket", "window", "period")
+
+_TEXT = {
+    "request", "plan", "tenant", "user", "tier", "workload", "pod", "project", "session", "agent", "key", "dialect",
+    "requested_model", "served_model", "provider", "upstream_id", "outcome", "bucket", "reason", "certainty", "kind",
+    "keys", "topic", "detail", "window", "period",
 }  # fmt: skip
 
 
-def _call_column(name: str) -> str:
+def _columns(names: Sequence[str], key: str) -> str:
+    return ", ".join(_column(name, key) for name in names)
+
+
+def _column(name: str, key: str) -> str:
+    if name == key:
+        return f'"{name}" INTEGER PRIMARY KEY'
     if name == "cost":
         return '"cost" INTEGER'
-    return f'"{name}" {"INTEGER" if name in _NUMBERS else "TEXT"} NOT NULL'
+    return f'"{name}" {"TEXT" if name in _TEXT or name == "id" else "INTEGER"} NOT NULL'
 
 
-# Entries: `turn` is 0 for what opens a request, 1 for what closes it, 2 for what happens once by its id, and NULL for
-# extensions; with it one unique index keeps a request from being opened or closed twice. `keys` lists budget ids.
+def _origin(name: str) -> str:
+    return f'{"calls" if name in CALL_COLUMNS else "profiles"}."{name}"'
+
+
+# An entry has a sequence number and is kept in one of three places. `holds` has one row per group that opened or
+# extended holds, since nothing but a start after a crash and a verification reads them: a msgpack list of
+# rows.Held. `calls` has what closed a request, with its record; one unique index keeps a request from being closed
+# twice, and a hold is only written for a request that it does not have. `deeds` has all the others, once by their id.
+# What many calls have in common is kept once, as a profile: whose they were, what was asked, how it ended, and the ids
+# of the budgets they counted against (`keys`). `records` puts it together again; its join is CROSS so that calls are
+# always the outer loop. `since` is the first entry of the group that brought a profile or a budget.
 # Groups: one row per commit. `low` is a sequence number below which no hold was open, so that a start after a crash
-# reads the tail only. Budgets: `since` is the first entry of the group that brought the row.
+# reads the tail only.
 DDL = f"""
-CREATE TABLE entries (
-  seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, turn INTEGER, at INTEGER NOT NULL,
-  plan TEXT NOT NULL, topic TEXT NOT NULL, keys TEXT NOT NULL, tokens INTEGER NOT NULL, nano INTEGER NOT NULL,
-  held_tokens INTEGER NOT NULL, held_nano INTEGER NOT NULL, detail TEXT
-);
-CREATE UNIQUE INDEX entries_once ON entries (id, turn);
-CREATE INDEX entries_decisions ON entries (topic, seq) WHERE kind = 'decision';
-CREATE INDEX entries_alerts ON entries (seq) WHERE kind = 'alert';
-CREATE TABLE calls (seq INTEGER PRIMARY KEY, {", ".join(map(_call_column, CALL_COLUMNS))});
+CREATE TABLE holds (last_seq INTEGER PRIMARY KEY, document BLOB NOT NULL);
+CREATE TABLE calls ({_columns(CALL_COLUMNS, "seq")});
+CREATE UNIQUE INDEX calls_once ON calls (request);
 CREATE INDEX calls_started ON calls (started);
-CREATE INDEX calls_whose ON calls (tenant, user, workload, started);
-CREATE TABLE budgets (
-  id INTEGER PRIMARY KEY, since INTEGER NOT NULL, tenant TEXT NOT NULL, user TEXT NOT NULL, workload TEXT NOT NULL,
-  bucket TEXT NOT NULL, window TEXT NOT NULL, period TEXT NOT NULL
-);
+CREATE TABLE profiles ({_columns(PROFILE_COLUMNS, "id")});
+CREATE INDEX profiles_since ON profiles (since);
+CREATE VIEW records AS SELECT calls.seq, {", ".join(map(_origin, RECORD_COLUMNS))}
+  FROM calls CROSS JOIN profiles ON profiles.id = calls.profile;
+CREATE TABLE deeds ({_columns(DEED_COLUMNS, "seq")});
+CREATE UNIQUE INDEX deeds_once ON deeds (id);
+CREATE INDEX deeds_decisions ON deeds (topic, seq) WHERE kind = 'decision';
+CREATE INDEX deeds_alerts ON deeds (seq) WHERE kind = 'alert';
+CREATE TABLE budgets ({_columns(BUDGET_COLUMNS, "id")});
 CREATE UNIQUE INDEX budgets_name ON budgets (tenant, user, workload, bucket, window, period);
 CREATE INDEX budgets_since ON budgets (since);
 CREATE TABLE counters (
@@ -79,7 +106,7 @@ CREATE TABLE changes (only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER 
 INSERT INTO changes VALUES (1, 0);
 """  # noqa: S608 - put together from the names above
 
-APPEND_ONLY = ("entries", "calls", "budgets", "groups", "plans")
+APPEND_ONLY = ("holds", "calls", "profiles", "deeds", "budgets", "groups", "plans")
 
 
 class StoreVersionError(Exception):

@@ -14,7 +14,7 @@ from upshift.model.ids import KeyId, PlanHash, RequestId, TenantId, WorkloadId
 from upshift.model.key import Key
 from upshift.model.money import Nano
 from upshift.model.span import MICROS, Instant, Window, period_of
-from upshift.store.group import append_decision
+from upshift.store.group import KNOWN_DEED, append_decision
 from upshift.store.journal import (
     Account,
     Applied,
@@ -28,7 +28,7 @@ from upshift.store.journal import (
     Used,
 )
 from upshift.store.reports import COLUMNS, conditions, usage_query, used_from
-from upshift.store.rows import ONCE, Value, alert_from, budget_ids, decision_from, encode, key_from, record_from
+from upshift.store.rows import Value, alert_from, budget_ids, decision_from, encode, key_from, record_from
 from upshift.store.schema import connect, prepare
 
 OPT_IN, OPT_OUT = "payg-opt-in", "payg-opt-out"
@@ -153,7 +153,7 @@ class SqliteJournal:
 
     def consents(self) -> Sequence[OptIn]:
         rows = self._read(
-            "SELECT id, at, topic, detail FROM entries WHERE kind = 'decision' AND topic IN (?, ?) ORDER BY seq",
+            "SELECT id, at, topic, detail FROM deeds WHERE kind = 'decision' AND topic IN (?, ?) ORDER BY seq",
             (OPT_IN, OPT_OUT),
         )
         found: dict[tuple[str, str], OptIn] = {}
@@ -174,7 +174,7 @@ class SqliteJournal:
     def decisions(self, kinds: Sequence[str] = (), limit: int = 100) -> Sequence[Decision]:
         only = f" AND topic IN ({', '.join('?' * len(kinds))})" if kinds else ""
         rows = self._read(
-            f"SELECT id, at, topic, detail FROM entries WHERE kind = 'decision'{only} "  # noqa: S608
+            f"SELECT id, at, topic, detail FROM deeds WHERE kind = 'decision'{only} "  # noqa: S608
             "ORDER BY seq DESC LIMIT ?",
             (*kinds, limit),
         )
@@ -182,7 +182,7 @@ class SqliteJournal:
 
     def ask(self, entry: Adjust | Grant) -> bool:
         with self._write() as db:
-            if db.execute("SELECT 1 FROM entries WHERE id = ? AND turn = ?", (entry.id, ONCE)).fetchone():
+            if db.execute(KNOWN_DEED, (entry.id,)).fetchone():
                 return False
             done = db.execute(
                 "INSERT INTO requests_in (id, document) VALUES (?, ?) ON CONFLICT DO NOTHING", (entry.id, encode(entry))
@@ -206,15 +206,14 @@ class SqliteJournal:
     ) -> Sequence[Call]:
         condition, values = conditions(where or {})
         rows = self._read(
-            f"SELECT seq, {COLUMNS} FROM calls WHERE seq < ?{condition} ORDER BY seq DESC LIMIT ?",  # noqa: S608
+            f"SELECT seq, {COLUMNS} FROM records WHERE seq < ?{condition} ORDER BY seq DESC LIMIT ?",  # noqa: S608
             (2**62 if before is None else before, *values, limit),
         )
         return [Call(_whole(row[0]), record_from(row[1:])) for row in rows]
 
     def call(self, request: RequestId) -> Call | None:
         rows = self._read(
-            f"SELECT seq, {COLUMNS} FROM calls "  # noqa: S608
-            "WHERE seq = (SELECT seq FROM entries WHERE id = ? AND turn = 1)",
+            f"SELECT seq, {COLUMNS} FROM records WHERE request = ?",  # noqa: S608
             (request,),
         )
         return Call(_whole(rows[0][0]), record_from(rows[0][1:])) if rows else None
@@ -245,7 +244,7 @@ class SqliteJournal:
     def alerts(self, limit: int = 100) -> Sequence[Raised]:
         with self._turn:
             rows = self._db.execute(
-                "SELECT seq, id, at, plan, keys, detail FROM entries WHERE kind = 'alert' ORDER BY seq DESC LIMIT ?",
+                "SELECT seq, id, at, plan, keys, detail FROM deeds WHERE kind = 'alert' ORDER BY seq DESC LIMIT ?",
                 (limit,),
             ).fetchall()
             return [self._raised(*row) for row in rows]

@@ -16,7 +16,7 @@ from upshift.model.ids import PlanHash, RequestId
 from upshift.model.metered import Metered, Outcome
 from upshift.model.span import Instant
 from upshift.store.counter import Answer, Counter, Waiter
-from upshift.store.group import FIND_BUDGET, GroupWriter
+from upshift.store.group import FIND_BUDGET, KNOWN_DEED, GroupWriter
 from upshift.store.ledger import (
     Admit,
     Deny,
@@ -31,7 +31,7 @@ from upshift.store.ledger import (
 from upshift.store.lock import FileLock
 from upshift.store.marks import Marks
 from upshift.store.recovery import recover
-from upshift.store.rows import ONCE, lost_record
+from upshift.store.rows import lost_record
 from upshift.store.schema import connect, prepare
 from upshift.store.writer import Asked, News, Stopped, Trouble, Writer, Written
 
@@ -269,7 +269,7 @@ class SqliteLedger:
         if id_ in self._ids:
             return True
         try:
-            found = self._db.execute("SELECT 1 FROM entries WHERE id = ? AND turn = ?", (id_, ONCE)).fetchone()
+            found = self._db.execute(KNOWN_DEED, (id_,)).fetchone()
         except sqlite3.Error as error:
             raise LedgerUnavailableError(f"entry {id_} cannot be looked up: {error}") from error
         if found is not None:

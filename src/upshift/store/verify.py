@@ -1,23 +1,22 @@
 """Is the ledger on disk sound: nothing lost, changed, counted twice or left out?"""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import msgspec
 
-from upshift.model.budget import EMPTY, Amount, Balance
-from upshift.model.fold import fold
+from upshift.model.budget import EMPTY, NOTHING, Amount, Balance
+from upshift.model.fold import Effect, fold
 from upshift.store.group import NO_DIGEST, group_digest
-from upshift.store.reports import COLUMNS
-from upshift.store.rows import Row, budget_ids, row_effect
-from upshift.store.schema import CALL_COLUMNS, ENTRY_COLUMNS, check_version
+from upshift.store.rows import HOLD, NOTE, RELEASE, Held, Row, Value, budget_ids, held_from
+from upshift.store.schema import BUDGET_COLUMNS, CALL_COLUMNS, DEED_COLUMNS, PROFILE_COLUMNS, check_version
 
 _SHOWN = 100
-_REQUEST = CALL_COLUMNS.index("request") + 1
-_COUNTED = CALL_COLUMNS.index("counted") + 1
-_COUNTED_TOKENS = CALL_COLUMNS.index("counted_tokens") + 1
-_CLOSING = ("settle", "release", "note")
+_SINCE = 1
+"""Where profiles and budgets have the first entry of their group."""
+_AMOUNTS = ("counted_tokens", "counted", "held_tokens", "held_nano")
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -58,24 +57,27 @@ def verify(path: Path) -> Verification:
 
 
 class _Stream:
-    """Rows in the order of their first column, taken piece by piece."""
+    """Rows in the order of one of their columns, taken piece by piece."""
 
-    def __init__(self, db: sqlite3.Connection, sql: str) -> None:
+    def __init__(self, db: sqlite3.Connection, table: str, columns: Sequence[str], by: int = 0) -> None:
+        key = columns[by]
+        sql = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {key}, {columns[0]}"  # noqa: S608 - our own names
         self._rows: Iterator[Row] = iter(db.execute(sql))
+        self._by = by
         self._next = next(self._rows, None)
 
     def until(self, last: int) -> list[Row]:
         """The rows up to `last`."""
         found: list[Row] = []
-        while self._next is not None and _seq(self._next) <= last:
+        while self._next is not None and _whole(self._next[self._by]) <= last:
             found.append(self._next)
             self._next = next(self._rows, None)
         return found
 
-    def beyond(self) -> Iterator[Row]:
-        """All that is left."""
+    def beyond(self) -> Iterator[int]:
+        """Where all that is left belongs."""
         while self._next is not None:
-            yield self._next
+            yield _whole(self._next[self._by])
             self._next = next(self._rows, None)
 
 
@@ -84,15 +86,19 @@ class _Check:
         self._db = db
         self._problems: list[Problem] = []
         self._balances: dict[int, Balance] = {}
+        self._profiles: dict[int, tuple[str, tuple[int, ...]]] = {}
+        """Kind and budgets of each profile so far."""
+        self._open: dict[str, Amount] = {}
         self._entries = 0
         self._calls = 0
         self._groups = 0
         self._digest = NO_DIGEST
-        self._entry_stream = _Stream(db, f"SELECT {', '.join(ENTRY_COLUMNS)} FROM entries ORDER BY seq")  # noqa: S608
-        self._call_stream = _Stream(db, f"SELECT seq, {COLUMNS} FROM calls ORDER BY seq")  # noqa: S608
-        self._budget_stream = _Stream(
-            db, "SELECT since, id, tenant, user, workload, bucket, window, period FROM budgets ORDER BY since, id"
-        )
+        self._hold_stream = iter(db.execute("SELECT last_seq, document FROM holds ORDER BY last_seq"))
+        self._next_holds: tuple[int, bytes] | None = next(self._hold_stream, None)
+        self._call_stream = _Stream(db, "calls", CALL_COLUMNS)
+        self._deed_stream = _Stream(db, "deeds", DEED_COLUMNS)
+        self._profile_stream = _Stream(db, "profiles", PROFILE_COLUMNS, _SINCE)
+        self._budget_stream = _Stream(db, "budgets", BUDGET_COLUMNS, _SINCE)
 
     def run(self) -> Verification:
         last = 0
@@ -103,13 +109,17 @@ class _Check:
                 self._say(first, f"the group before it ends at entry {last}")
             self._group(first, last_of_group, low, digest)
             last = last_of_group
+        while self._next_holds is not None:
+            self._say(self._next_holds[0], "holds that no group covers")
+            self._next_holds = next(self._hold_stream, None)
         for name, stream in (
-            ("entry", self._entry_stream),
             ("call", self._call_stream),
+            ("deed", self._deed_stream),
+            ("profile", self._profile_stream),
             ("budget", self._budget_stream),
         ):
-            for row in stream.beyond():
-                self._say(_seq(row), f"{name} that no group covers")
+            for seq in stream.beyond():
+                self._say(seq, f"{name} that no group covers")
         self._requests()
         self._counters()
         return Verification(
@@ -117,7 +127,7 @@ class _Check:
             entries=self._entries,
             calls=self._calls,
             groups=self._groups,
-            open_holds=self._open_holds(),
+            open_holds=len(self._open),
             digest=self._digest.hex(),
             problems=tuple(self._problems),
         )
@@ -127,83 +137,110 @@ class _Check:
             self._problems.append(Problem(seq, what))
 
     def _group(self, first: int, last: int, low: int, digest: bytes) -> None:
-        entries = self._entry_stream.until(last)
-        calls = self._call_stream.until(last)
-        budgets = [(row[1], row[0], *row[2:]) for row in self._budget_stream.until(last)]
-        self._groups += 1
-        self._entries += len(entries)
-        self._calls += len(calls)
-        if [_seq(row) for row in entries] != list(range(first, last + 1)):
-            self._say(first, f"entries {first} to {last} of one group are not all there")
-        found = group_digest(self._digest, first, last, low, budgets, entries, calls)
+        document = self._holds_of(last)
+        calls, deeds = self._call_stream.until(last), self._deed_stream.until(last)
+        profiles, budgets = self._profile_stream.until(last), self._budget_stream.until(last)
+        found = group_digest(
+            self._digest, first, last, low, _flat(budgets), _flat(profiles), document, _flat(calls), _flat(deeds)
+        )
         if found != digest:
             self._say(first, f"entries {first} to {last} are not what was written (the digest differs)")
         # Go on from what the file says, so that one change is one problem and not one per later group.
         self._digest = digest
-        by_seq = {_seq(row): row for row in calls}
-        for row in entries:
-            self._entry(row, by_seq.pop(_seq(row), None))
-        for seq in by_seq:
-            self._say(seq, "a call's record without the entry that closes it")
+        self._groups += 1
+        self._calls += len(calls)
+        for profile in profiles:
+            known = dict(zip(PROFILE_COLUMNS, profile, strict=True))
+            self._profiles[_whole(known["id"])] = str(known["kind"]), budget_ids(str(known["keys"]))
+        entries: list[tuple[int, Held | Row]] = [(held.seq, held) for held in self._helds(first, document)]
+        entries += [(_whole(row[0]), row) for row in chain(calls, deeds)]
+        entries.sort(key=lambda entry: entry[0])
+        self._entries += len(entries)
+        if [seq for seq, _ in entries] != list(range(first, last + 1)):
+            self._say(first, f"entries {first} to {last} of one group are not all there")
+        for seq, entry in entries:
+            if isinstance(entry, Held):
+                self._held(entry)
+            elif len(entry) == len(CALL_COLUMNS):
+                self._call(seq, dict(zip(CALL_COLUMNS, entry, strict=True)))
+            else:
+                self._deed(dict(zip(DEED_COLUMNS, entry, strict=True)))
 
-    def _entry(self, row: Row, call: Row | None) -> None:
-        _, kind, id_, _, _, _, _, keys, tokens, nano, held_tokens, held_nano, _ = row
+    def _holds_of(self, last: int) -> bytes | None:
+        found = None
+        while self._next_holds is not None and self._next_holds[0] <= last:
+            seq, document = self._next_holds
+            if seq == last:
+                found = document
+            else:
+                self._say(seq, "holds that no group covers")
+            self._next_holds = next(self._hold_stream, None)
+        return found
+
+    def _helds(self, first: int, document: bytes | None) -> list[Held]:
+        if document is None:
+            return []
+        try:
+            return held_from(document)
+        except msgspec.DecodeError:
+            self._say(first, "the holds of a group cannot be read")
+            return []
+
+    def _held(self, held: Held) -> None:
+        kind, budgets = self._profiles.get(held.profile, ("", ()))
+        if kind != HOLD:
+            self._say(held.seq, f"hold of {held.request} has no profile of a hold")
+        if held.extends and held.request not in self._open:
+            self._say(held.seq, f"request {held.request} held more but was not open")
+        if not held.extends and held.request in self._open:
+            self._say(held.seq, f"request {held.request} was opened more than once")
+        more = Amount(held.tokens, held.nano)
+        self._open[held.request] = self._open.get(held.request, NOTHING) + more
+        self._add(budgets, Effect(held=more))
+
+    def _call(self, seq: int, call: Mapping[str, Value]) -> None:
+        request, amounts = str(call["request"]), [call[name] for name in _AMOUNTS]
+        figures = [figure for figure in amounts if isinstance(figure, int)]
+        if len(figures) < len(amounts):
+            self._say(seq, "an amount is not a number")
+            return
+        kind, budgets = self._profiles.get(_whole(call["profile"]), ("", ()))
+        spent, held = Amount(*figures[:2]), Amount(*figures[2:])
+        opened = self._open.pop(request, None)
+        if kind in {"", HOLD}:
+            self._say(seq, f"request {request} has no profile of a call")
+        elif kind == NOTE:
+            if opened is not None:
+                self._say(seq, f"request {request} was noted though it held")
+        elif opened is None:
+            self._say(seq, f"request {request} was closed without a hold before it")
+        elif opened != held:
+            self._say(seq, f"request {request} returned another amount than was held")
+        if kind in {NOTE, RELEASE} and spent != NOTHING:
+            self._say(seq, f"{kind} of {request} counts")
+        self._add(budgets, Effect(settled=spent, held=NOTHING - held))
+
+    def _deed(self, deed: Mapping[str, Value]) -> None:
+        tokens, nano = deed["tokens"], deed["nano"]
         if not (isinstance(tokens, int) and isinstance(nano, int)):
-            self._say(_seq(row), "an amount is not a number")
+            self._say(_whole(deed["seq"]), "an amount is not a number")
             return
-        if not (isinstance(held_tokens, int) and isinstance(held_nano, int)):
-            self._say(_seq(row), "a held amount is not a number")
-            return
-        effect = row_effect(str(kind), tokens, nano, held_tokens, held_nano)
-        for budget in budget_ids(str(keys)):
+        amount = Amount(tokens, nano)
+        effect = Effect(settled=amount) if deed["kind"] == "adjust" else Effect(granted=amount)
+        self._add(budget_ids(str(deed["keys"])), effect)
+
+    def _add(self, budgets: tuple[int, ...], effect: Effect) -> None:
+        for budget in budgets:
             self._balances[budget] = fold(self._balances.get(budget, EMPTY), effect)
-        if kind in _CLOSING:
-            if call is None:
-                self._say(_seq(row), f"{kind} of {id_} without its call's record")
-            elif call[_REQUEST] != id_:
-                self._say(_seq(row), f"{kind} of {id_} has the record of {call[_REQUEST]}")
-            elif (call[_COUNTED_TOKENS], call[_COUNTED]) != (tokens, nano):
-                self._say(_seq(row), f"{kind} of {id_} and its call's record count different amounts")
-        elif call is not None:
-            self._say(_seq(row), f"{kind} has a call's record")
 
     def _requests(self) -> None:
-        checks = (
-            (
-                "was closed more than once",
-                "SELECT max(seq), id FROM entries WHERE turn = 1 GROUP BY id HAVING count(*) > 1",
-            ),
-            (
-                "was opened more than once",
-                "SELECT max(seq), id FROM entries WHERE kind = 'hold' GROUP BY id HAVING count(*) > 1",
-            ),
-            (
-                "was closed without a hold before it",
-                "SELECT seq, id FROM entries AS c WHERE kind IN ('settle', 'release') AND NOT EXISTS "
-                "(SELECT 1 FROM entries AS h WHERE h.id = c.id AND h.turn = 0 AND h.seq < c.seq)",
-            ),
-            (
-                "returned another amount than was held",
-                "SELECT seq, id FROM entries AS c WHERE kind IN ('settle', 'release') AND "
-                "(SELECT sum(tokens) || '/' || sum(nano) FROM entries AS h WHERE h.id = c.id AND h.kind IN "
-                "('hold', 'extend') AND h.seq < c.seq) <> held_tokens || '/' || held_nano",
-            ),
-            (
-                "held after it was closed",
-                "SELECT h.seq, h.id FROM entries AS c JOIN entries AS h ON h.id = c.id AND h.seq > c.seq "
-                "AND h.kind IN ('hold', 'extend') WHERE c.turn = 1",
-            ),
-        )
-        for what, sql in checks:
-            for seq, id_ in self._db.execute(sql).fetchmany(_SHOWN):
-                self._say(seq, f"request {id_} {what}")
-
-    def _open_holds(self) -> int:
-        row = self._db.execute(
-            "SELECT count(*) FROM entries AS h WHERE turn = 0 AND NOT EXISTS "
-            "(SELECT 1 FROM entries AS c WHERE c.id = h.id AND c.turn = 1)"
-        ).fetchone()
-        return int(row[0])
+        twice = "SELECT max(seq), request FROM calls GROUP BY request HAVING count(*) > 1"
+        for seq, request in self._db.execute(twice).fetchmany(_SHOWN):
+            self._say(seq, f"request {request} was closed more than once")
+        # One that was opened again and closed again was closed twice, so only those still open are left to look for.
+        for request in self._open:
+            for (seq,) in self._db.execute("SELECT seq FROM calls WHERE request = ?", (request,)):
+                self._say(seq, f"request {request} held after it was closed")
 
     def _counters(self) -> None:
         for budget, *figures in self._db.execute("SELECT * FROM counters ORDER BY budget"):
@@ -216,8 +253,12 @@ class _Check:
                 self._say(0, f"counter {budget} is missing; its entries say {_show(balance)}")
 
 
-def _seq(row: Sequence[object]) -> int:
-    return row[0] if isinstance(row[0], int) else 0
+def _flat(rows: Sequence[Row]) -> list[Value]:
+    return list(chain.from_iterable(rows))
+
+
+def _whole(value: Value) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _show(balance: Balance) -> str:

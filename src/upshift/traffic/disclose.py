@@ -39,6 +39,8 @@ PLAN = b"x-upshift-plan"
 DEGRADED_BECAUSE = "budget-reached:degraded-to-budget-model-tier"
 OVERAGE_BECAUSE = "budget-reached:metered-as-pay-as-you-go"
 CUT_BECAUSE = "budget-reached:answer-ended"
+LIMITED_BECAUSE = "budget-nearly-reached:answer-limited"
+"""The provider was given a smaller limit than the client asked for, since the budget leaves no more."""
 
 
 class Denial(msgspec.Struct, frozen=True):
