@@ -22,6 +22,7 @@ _KEPT_BACK = frozenset(
         b"server",
         # whose account we use is not the caller's business
         b"set-cookie",
+        b"location",
         b"openai-organization",
         b"openai-project",
         b"anthropic-organization-id",
@@ -40,8 +41,10 @@ def is_json(body: bytes) -> bool:
 
 
 def passed_on(response: Response) -> Headers:
-    """The provider's headers that a client may see."""
-    return [header for header in response.headers if header[0] not in _KEPT_BACK]
+    """The provider's headers that a client may see. Disclosure is ours alone."""
+    return [
+        header for header in response.headers if header[0] not in _KEPT_BACK and not header[0].startswith(b"x-upshift-")
+    ]
 
 
 def refuse(exchange: Exchange, wire: Wire, reason: Reason, request: str) -> Denial:

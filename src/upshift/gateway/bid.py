@@ -53,7 +53,11 @@ class Bid(msgspec.Struct, eq=False):
             caller = let_in.caller
             account = self.accounts.of(caller.tenant, caller.user, workload, way.bucket, let_in.consent, self.now)
             let_in.accounts[way.bucket] = account
-        outlook = let_in.outlook if model is work.model else self.passes.outlook(workload.id, model.name)
+        outlook = (
+            let_in.outlook
+            if model is work.model
+            else self.passes.outlook(let_in.caller.tenant.id, workload.id, model.name)
+        )
         fare = gate.fare(self.ask, model, workload.gate.hold, account.claims, outlook)
         story.account, story.outlook, story.input_tokens = account, outlook, fare.input
         return fare

@@ -27,9 +27,10 @@ from upshift.model.metered import Outcome
 from upshift.model.refusal import LedgerDown, OverBudget, Reason, Refused
 from upshift.model.span import Instant
 from upshift.store.ledger import Deny, Ledger, LedgerUnavailableError
-from upshift.traffic import alerts, disclose, meter
+from upshift.traffic import alerts, disclose, gate, meter
 from upshift.traffic.meter import Tally
 from upshift.traffic.route import Ways
+from upshift.traffic.snapshot import Model
 from upshift.traffic.wire.ask import Answer, Ask
 from upshift.traffic.wire.wires import WIRES
 
@@ -138,17 +139,22 @@ class Flow:
         assert story.fit
         assert story.ticket
         model, bound, body = story.way.model, story.fit.output, story.exchange.body
-        most = (model.max_output if ask.max_output is None else ask.max_output) * ask.choices
+        most = gate.asked_output(ask, model) * ask.choices
+        if story.exchange.gone:
+            # It waited for its budget longer than its client did: nothing is sent for nobody.
+            self.close(story, Outcome.CLIENT_LEFT, 499, "client-left", None)
+            return None
         if ask.stream:
             assert story.work
             bound = story.fit.room + story.work.workload.gate.grace_tokens
         if bound < most:
             story.limited = max(1, bound // ask.choices)
-        if ask.stream or story.limited or ask.model != model.upstream_id:
+        bounded = story.limited or _bound_to_say(ask, model)
+        if ask.stream or bounded or ask.model != model.upstream_id:
             body = story.wire.rewrite(
                 body,
                 model=None if ask.model == model.upstream_id else model.upstream_id,
-                max_output=story.limited or None,
+                max_output=bounded,
                 limit_field=model.provider.limit_field,
                 include_usage=ask.stream and not ask.wants_usage,
             )
@@ -167,6 +173,12 @@ class Flow:
         story.first_byte_us = (answered_at - story.began) // 1000
         if isinstance(response, Trouble):
             await self.trouble(story, response)
+            return None
+        if not 200 <= response.status < 300 and not 400 <= response.status < 600:
+            # A redirect would take the client, and its key, past every ceiling.
+            status = response.status
+            response.close()
+            await self.trouble(story, Trouble("protocol", f"status {status} is no answer to a call", True))
             return None
         story.upstream_id = _upstream_id(response)
         return response
@@ -327,6 +339,15 @@ class Flow:
                 plan=story.in_force.snapshot.hash,
             )
         )
+
+
+def _bound_to_say(ask: Ask, model: Model) -> int | None:
+    """The bound to tell the provider in its own field: the client did not say it there, or beyond the model."""
+    if ask.max_output is None:
+        return None
+    if ask.max_output > model.max_output:
+        return model.max_output
+    return ask.max_output if model.provider.limit_field == "max_tokens" else None
 
 
 def _is_stream(response: Response) -> bool:

@@ -88,15 +88,15 @@ class Passes:
     def __init__(self) -> None:
         self._known: dict[tuple[bytes | str | None, ...], Pass] = {}
         self._under: InForce | None = None
-        self._outlooks: dict[tuple[str, str], Outlook] = {}
+        self._outlooks: dict[tuple[str, str, str], Outlook] = {}
 
-    def outlook(self, workload: str, model: str) -> Outlook:
-        """What was learnt about a workload on a model."""
-        found = self._outlooks.get((workload, model))
+    def outlook(self, tenant: str, workload: str, model: str) -> Outlook:
+        """What was learnt about a tenant's workload on a model: one tenant's calls never size another's holds."""
+        found = self._outlooks.get((tenant, workload, model))
         if found is None:
             if len(self._outlooks) >= _MOST:
                 self._outlooks.clear()
-            found = self._outlooks[workload, model] = Outlook()
+            found = self._outlooks[tenant, workload, model] = Outlook()
         return found
 
     def of(self, story: Story, ask: Ask) -> Pass:
@@ -124,7 +124,7 @@ class Passes:
         work = dispatch.to(in_force.snapshot, caller, workload, ask.model, ask.dialect)
         police.allow(work, ask.dialect)
         consent = in_force.consents.get((caller.tenant.id, work.workload.id))
-        outlook = self.outlook(work.workload.id, work.model.name)
+        outlook = self.outlook(caller.tenant.id, work.workload.id, work.model.name)
         found = Pass(in_force, ask, caller, work, consent, outlook)
         if caller.key.expires is None and caller.key.revoked is None:
             # A key that ends by itself is looked at anew each time.

@@ -34,8 +34,9 @@ class BudgetKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     period: str
 
     def path(self) -> str:
-        """'acme/alice/support-chat/included/month/2026-11': how the key is shown."""
-        return f"{self.tenant}/{self.user}/{self.workload}/{self.bucket}/{self.window}/{self.period}"
+        """'acme/alice/support-chat/included/month/2026-11': how the key is shown, and no other key is."""
+        names = (name.replace("%", "%25").replace("/", "%2F") for name in (self.tenant, self.user, self.workload))
+        return "/".join((*names, self.bucket.value, self.window, self.period))
 
 
 class Amount(msgspec.Struct, frozen=True, gc=False):

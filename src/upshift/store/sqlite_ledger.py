@@ -56,6 +56,8 @@ class SqliteLedger:
         """For `open` only."""
         self._loop = asyncio.get_running_loop()
         self._lock = lock
+        self._path = path
+        self._file = _identity(path)
         self._give_up = give_up_seconds
         self._db = connect(path)
         self._counters: dict[BudgetKey, Counter] = {}
@@ -399,7 +401,7 @@ class SqliteLedger:
         match news:
             case Written():
                 before = self._marks.durable
-                self._trouble = ""
+                self._trouble = self._trouble if self._file is None else ""
                 for position, entry in news.refused:
                     self._take_out(before + 1 + position, entry)
                 self._marks.advance(before + news.count)
@@ -432,6 +434,9 @@ class SqliteLedger:
         self._timer = self._loop.call_later(min(1.0, self._give_up / 4), self._look_at_the_clock)
         if self._marks.give_up(self._trouble or _SILENT):
             self._trouble = self._trouble or _SILENT
+        if _identity(self._path) != self._file:
+            self._file = None
+            self._trouble = f"{self._path} was removed or replaced under the running gateway; restart it"
 
     # The end
 
@@ -469,3 +474,12 @@ class SqliteLedger:
         self._writer.abandon()
         self._db.close()
         self._lock.free()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to; None for none. Writing to one that nobody can find again is not keeping records."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -33,6 +33,8 @@ class Fare(msgspec.Struct, frozen=True, gc=False):
     """Output tokens to hold now."""
     enough: int
     """With this much output the call need not wait for more room."""
+    choices: int = 1
+    """Answers it asks for; each has at least one token."""
 
 
 class Fit(msgspec.Struct, frozen=True, gc=False):
@@ -66,14 +68,19 @@ def fare(ask: Ask, model: Model, hold: HoldPolicy, claims: tuple[Claim, ...], ou
     """
     card, choices = model.card, ask.choices
     input_tokens = outlook.input_tokens(ask.text_bytes, ask.images)
-    most = (model.max_output if ask.max_output is None else ask.max_output) * choices
+    most = asked_output(ask, model) * choices
     usual = min(most, outlook.output_tokens() * choices)
     wanted = usual if ask.stream and hold is HoldPolicy.GROWING else most
     if card is None:
-        return Fare(claims, input_tokens, 0, 0, wanted, usual)
+        return Fare(claims, input_tokens, 0, 0, wanted, usual, choices)
     rates = rates_at(card, input_tokens)
     by_input = input_rate(rates, ask.cache_write) if ask.cache_write else rates.input
-    return Fare(claims, input_tokens, by_input, rates.output, wanted, usual)
+    return Fare(claims, input_tokens, by_input, rates.output, wanted, usual, choices)
+
+
+def asked_output(ask: Ask, model: Model) -> int:
+    """Output tokens that one answer may come to: what the call asks for, and no more than the model can give."""
+    return model.max_output if ask.max_output is None else min(ask.max_output, model.max_output)
 
 
 def admit(fares: Iterable[Fare], read: Read, may_wait: bool) -> Fit | Crowded | Full:
@@ -122,7 +129,7 @@ def amount(input_tokens: int, output_tokens: int, input_rate: int, output_rate: 
 
 
 def _least(fare: Fare) -> int:
-    return min(fare.wanted, fare.enough, LEAST_ANSWER)
+    return max(fare.choices, min(fare.wanted, fare.enough, LEAST_ANSWER))
 
 
 def _fit(step: int, fare: Fare, room: int) -> Fit:

@@ -62,7 +62,8 @@ class Outlook:
     def observe(self, usage: Usage, text_bytes: int, images: int, output_bytes: int) -> None:
         """Learn from a call whose usage the provider reported."""
         if text_bytes > 0 and images == 0:
-            self._recent = max(self._recent, usage.input / text_bytes)
+            # More tokens than bytes are not of the request: the provider added them (a search, a document).
+            self._recent = max(self._recent, min(1.0, usage.input / text_bytes))
             self._seen = seen = self._seen + 1
             if seen % _GENERATION == 0:
                 self._older, self._recent = self._recent, 0.0

@@ -26,6 +26,7 @@ from tests.traffic.wire.vectors import (
     dumps,
 )
 
+from upshift.model.refusal import Refused
 from upshift.model.tokens import Usage
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire.ask import Answer, Ask, ModelEntry, StreamMeter
@@ -78,10 +79,24 @@ def test_the_smallest_request() -> None:
     assert WIRE.read(body) == Ask(dialect=Dialect.OPENAI, model="m", text_bytes=len(body))
 
 
-def test_the_newer_bound_and_the_newer_identifier_win() -> None:
-    ask = _ask(max_completion_tokens=7, safety_identifier="h-1")
+def test_either_bound_counts_and_the_newer_identifier_wins() -> None:
+    ask = _ask(max_tokens=None, max_completion_tokens=7, safety_identifier="h-1")
     assert (ask.max_output, ask.user_hint) == (7, "h-1")
     assert _ask(max_tokens=None, stream_options=None).max_output is None
+
+
+def test_two_bounds_or_a_name_in_another_case_are_refused() -> None:
+    """A provider may read the other one, or take "Max_tokens" for "max_tokens": a way around a ceiling."""
+    with pytest.raises(Refused, match="expected one of the two"):
+        _ask(max_tokens=5, max_completion_tokens=7)
+    with pytest.raises(Refused, match="lower case"):
+        _ask(Max_tokens=30_000)
+
+
+def test_a_provider_with_the_older_field_is_told_the_bound_in_it() -> None:
+    asked = b'{"model":"m","messages":[],"max_completion_tokens":9}'
+    told = json.loads(WIRE.rewrite(asked, max_output=7, limit_field="max_tokens"))
+    assert (told["max_tokens"], told["max_completion_tokens"]) == (7, 7)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,8 @@ class OpenAIChat:
             bodies.refuse("messages", "found none, expected a list with at least one message")
         most = bodies.bounded("max_tokens", request.max_tokens)
         if request.max_completion_tokens is not None:
+            if most is not None:
+                bodies.refuse("max_completion_tokens", "found max_tokens beside it, expected one of the two")
             most = bodies.bounded("max_completion_tokens", request.max_completion_tokens)
         asked, options = request.response_format, request.stream_options
         needs: set[Ability] = set()
@@ -135,7 +137,7 @@ class OpenAIChat:
             changes["model"] = msgspec.json.encode(model)
         if max_output is not None:
             own = [name for name in ("max_tokens", "max_completion_tokens") if fields.get(name, _NULL) != _NULL]
-            for name in own or [limit_field]:
+            for name in {*own, limit_field} if limit_field == "max_tokens" else own or [limit_field]:
                 changes[name] = str(max_output).encode()
         if include_usage:
             options = _OPTIONS.decode(fields.get("stream_options", _NULL)) or {}
