@@ -5,7 +5,6 @@ import gc
 import os
 import signal
 import sqlite3
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -151,13 +150,11 @@ async def _join(settings: Settings, clock: Clock, ledger: SqliteLedger, journal:
 def _settle_down() -> None:
     """Tune the interpreter for a long life of short calls.
 
-    What is alive now stays alive, so the collector need not look at it at every turn; and the ledger's writer gives
-    the interpreter back within a millisecond, so that it does not hold up calls.
+    What is alive now stays alive, so the collector need not look at it at every turn.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    sys.setswitchinterval(0.001)
 
 
 async def run_gateway(settings: Settings, ready: Callable[[Gateway], None]) -> None:
