@@ -142,6 +142,7 @@ async def closed(stack: Stack) -> Verification:
 class Recorder:
     """A provider that keeps what it is sent and says what it is told to."""
 
+    status: int = 200
     body: bytes = b"{}"
     headers: Headers = field(default_factory=lambda: [(b"content-type", b"application/json")])
     seen: list[Exchange] = field(default_factory=list)
@@ -149,7 +150,7 @@ class Recorder:
 
     async def __call__(self, exchange: Exchange) -> None:
         self.seen.append(exchange)
-        exchange.respond(200, self.headers, self.body)
+        exchange.respond(self.status, self.headers, self.body)
 
 
 @contextlib.asynccontextmanager

@@ -434,6 +434,10 @@ class SqliteLedger:
         self._timer = self._loop.call_later(min(1.0, self._give_up / 4), self._look_at_the_clock)
         if self._marks.give_up(self._trouble or _SILENT):
             self._trouble = self._trouble or _SILENT
+        self.look_at_the_file()
+
+    def look_at_the_file(self) -> None:
+        """Become unhealthy, for good, if the file was removed or replaced; a timer asks once a second."""
         if _identity(self._path) != self._file:
             self._file = None
             self._trouble = f"{self._path} was removed or replaced under the running gateway; restart it"
