@@ -171,13 +171,15 @@ class LedgerConformance:
     async def test_a_hold_grows(self, place: Place) -> None:
         ledger = await place.open()
         ticket = await let_in(ledger, "r1", ceiling(tokens(10), 100, ALICE))
-        assert ledger.extend(ticket, lambda read: tokens(min(50, 100 - read(ALICE).held.tokens)), NOW) == tokens(50)
+        assert await ledger.extend(ticket, lambda read: tokens(min(50, 100 - read(ALICE).held.tokens)), NOW) == tokens(
+            50
+        )
         assert ticket.held == tokens(60)
         assert ledger.balance(ALICE) == Balance(held=tokens(60))
-        assert ledger.extend(ticket, lambda _: NOTHING, NOW) == NOTHING
+        assert await ledger.extend(ticket, lambda _: NOTHING, NOW) == NOTHING
         await settled(ledger, ticket, tokens(55))
         assert ledger.balance(ALICE) == Balance(settled=tokens(55))
-        assert ledger.extend(ticket, lambda _: tokens(5), NOW) == NOTHING
+        assert await ledger.extend(ticket, lambda _: tokens(5), NOW) == NOTHING
         await ledger.close()
 
     async def test_who_waits_goes_on_when_room_is_returned(self, place: Place) -> None:
@@ -215,7 +217,7 @@ class LedgerConformance:
         # The small one would fit at once beside the first, but it may not overtake the large one.
         tasks = [asyncio.create_task(call("large", 90)), asyncio.create_task(call("small", 20))]
         await turns()
-        ledger.extend(first, lambda _: NOTHING, NOW)
+        await ledger.extend(first, lambda _: NOTHING, NOW)
         late = asyncio.create_task(call("late", 1))
         await turns()
         ledger.settle(first, NOW, tokens(5), record("r0", tokens(5)))
@@ -377,7 +379,7 @@ class LedgerConformance:
     async def test_what_was_open_at_the_end_is_counted_at_its_hold(self, place: Place) -> None:
         ledger = await place.open()
         ticket = await let_in(ledger, "r1", ceiling(tokens(60), 100, ALICE, ALICE_TODAY))
-        ledger.extend(ticket, lambda _: tokens(7), NOW)
+        await ledger.extend(ticket, lambda _: tokens(7), NOW)
         await ledger.close()
         again = await place.open()
         assert again.balance(ALICE) == again.balance(ALICE_TODAY) == Balance(settled=tokens(67))

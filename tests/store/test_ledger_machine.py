@@ -172,7 +172,7 @@ class Machine(RuleBasedStateMachine):
             return Amount(granted, granted)
 
         before = ticket.held
-        granted = self.ledger.extend(ticket, more, NOW)
+        granted = self.loop.run_until_complete(self.ledger.extend(ticket, more, NOW))
         assert ticket.held == before + granted
 
     @precondition(lambda self: self.tickets)

@@ -116,7 +116,7 @@ async def test_a_lost_call_says_what_it_was(place: SqlitePlace) -> None:
     answer = await ledger.decide(RequestId("r1"), PLAN, at, rule, 0.0, opening)
     ticket = await let_in(ledger, "r2", ceiling(tokens(10), 100, ALICE_TODAY))
     assert isinstance(answer, tuple)
-    ledger.extend(answer[1], lambda _: tokens(3), NOW)
+    await ledger.extend(answer[1], lambda _: tokens(3), NOW)
     await ledger.durable(ticket.mark)
     await settled(ledger, await let_in(ledger, "r3", ceiling(tokens(1), 100, ALICE)), tokens(1))
     ledger.abandon()

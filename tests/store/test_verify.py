@@ -20,7 +20,7 @@ async def path(tmp_path: Path) -> Path:
     for number in range(3):
         ticket = await let_in(ledger, f"r{number}", ceiling(tokens(10), 1000, ALICE, ALICE_TODAY))
         await ledger.durable(ticket.mark)
-        ledger.extend(ticket, lambda _: tokens(2), NOW)
+        await ledger.extend(ticket, lambda _: tokens(2), NOW)
         await ledger.durable(ledger.settle(ticket, NOW, tokens(4), record(f"r{number}", tokens(4))))
     await let_in(ledger, "open", ceiling(tokens(10), 1000, ALICE))
     ledger.append(Grant("g1", NOW, (ALICE,), tokens(1), "mia", "more"))

@@ -10,7 +10,7 @@ from upshift.model.refusal import Busy, OverBudget
 from upshift.model.span import Instant
 from upshift.store.ledger import Admit, Deny, Read, Wait
 from upshift.traffic import dispatch, gate
-from upshift.traffic.gate import Crowded, Fare, Fit, Full
+from upshift.traffic.gate import Crowded, Fare, Fit, Full, Offer
 from upshift.traffic.route import Way, Ways
 from upshift.traffic.wire.ask import Ask
 
@@ -30,12 +30,28 @@ class Bid(msgspec.Struct, eq=False):
     now: Instant = 0
     """When the rule was last asked."""
 
-    def rule(self, read: Read, may_wait: bool) -> Admit | Wait | Deny:
+    def __call__(self, read: Read, may_wait: bool) -> Admit | Wait | Deny:
         """The gate's verdict on these balances, at this moment, in the ledger's words."""
         self.now = self.clock.now()
-        verdict = gate.admit(map(self._fare, self.ways.tried), read, may_wait)
+        # Fares are made one at a time, so the story's account is that of the one that fits.
+        return self._in_words(gate.admit(map(self._fare, self.ways.tried), read, may_wait), may_wait)
+
+    def offer(self) -> Offer:
+        """What the rule would be asked with now, for a ledger that decides elsewhere."""
+        self.now = self.clock.now()
+        fares = tuple(map(self._fare, self.ways.tried))
+        return Offer(fares, min(claim.period.end for fare in fares for claim in fare.claims))
+
+    def told(self, verdict: Fit | Crowded | Full) -> Admit | Deny:
+        """What was decided elsewhere on the last offer, when waiting was over, in the ledger's words."""
         if isinstance(verdict, Fit):
-            # Fares are made one at a time, so the account is that of the one that fits.
+            self._fare(self.ways.tried[verdict.step])
+        answer = self._in_words(verdict, may_wait=False)
+        assert not isinstance(answer, Wait)
+        return answer
+
+    def _in_words(self, verdict: Fit | Crowded | Full, may_wait: bool) -> Admit | Wait | Deny:
+        if isinstance(verdict, Fit):
             account = self.story.account
             assert account
             self.story.fit = verdict

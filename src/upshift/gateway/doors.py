@@ -93,7 +93,7 @@ class Doors:
             elif path == b"/v1/models" or path.startswith(b"/v1/models/"):
                 self._models(exchange)
             elif path == b"/upshift/v1/budget":
-                self._budget(exchange)
+                await self._budget(exchange)
             elif path == b"/healthz":
                 exchange.respond(200, answer.JSON, b'{"status":"ok"}')
             elif path == b"/readyz":
@@ -140,7 +140,7 @@ class Doors:
             raise Refused(NotAllowed(what=f"model {name[:200]!r}", allowed=tuple(models)))
         exchange.respond(200, answer.JSON, wire.model(ModelEntry(found.name, found.provider.id)))
 
-    def _budget(self, exchange: Exchange) -> None:
+    async def _budget(self, exchange: Exchange) -> None:
         """The caller's own ceilings: used, held, pace, and what happens when they are reached."""
         flow, now = self._flow, self._flow.clock.now()
         in_force = flow.regime.in_force
@@ -153,12 +153,14 @@ class Doors:
                 buckets.append(Bucket.DEGRADED)
             if consent is not None and Overage.PAY_AS_YOU_GO in workload.gate.ladder:
                 buckets.append(Bucket.OVERAGE)
-            lines = tuple(
-                self._line(claim, now)
+            claims = [
+                claim
                 for bucket in buckets
                 for claim in flow.accounts.of(caller.tenant, caller.user, workload, bucket, consent, now).claims
                 if claim.key.user == caller.user.id
-            )
+            ]
+            await flow.ledger.refresh([claim.key for claim in claims])
+            lines = tuple(self._line(claim, now) for claim in claims)
             view.append(
                 WorkloadBudget(
                     workload.id,

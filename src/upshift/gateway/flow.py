@@ -5,7 +5,6 @@ Nothing of an answer leaves before the call's hold is on disk, and its last byte
 
 import itertools
 import os
-from collections.abc import Awaitable
 
 import structlog
 
@@ -117,7 +116,7 @@ class Flow:
             story.request,
             story.opening.plan,
             self.clock.now,
-            bid.rule,
+            bid,
             let_in.work.workload.gate.patience_seconds,
             story.opening,
         )
@@ -268,9 +267,12 @@ class Flow:
 
     # meter --------------------------------------------------------------------------------------------------------
 
-    def settle(self, story: Story, outcome: Outcome, status: int, reason: str, tally: Tally | None) -> Awaitable[None]:
-        """Close the call's books; await until they are on disk. Raises LedgerUnavailableError."""
-        return self.ledger.durable(self.close(story, outcome, status, reason, tally))
+    async def settle(self, story: Story, outcome: Outcome, status: int, reason: str, tally: Tally | None) -> None:
+        """Close the call's books; returns when they are on disk. Raises LedgerUnavailableError."""
+        await self.ledger.durable(self.close(story, outcome, status, reason, tally))
+        if tally is not None:
+            # Only now does a ledger that decides elsewhere know what the budgets have come to.
+            self.alert(story)
 
     def close(self, story: Story, outcome: Outcome, status: int, reason: str, tally: Tally | None) -> int:
         """Close the call's books (None: nothing was used); returns the ledger's mark."""
@@ -280,9 +282,7 @@ class Flow:
             record = story.record(outcome, status, reason, NOTHING_USED, self.clock.tick())
             return self.ledger.release(story.ticket, now, record)
         record = story.record(outcome, status, reason, tally, self.clock.tick())
-        mark = self.ledger.settle(story.ticket, now, tally.counted, record)
-        self.alert(story)
-        return mark
+        return self.ledger.settle(story.ticket, now, tally.counted, record)
 
     def close_unknown(self, story: Story) -> None:
         """The last resort, when something unforeseen ended the call: never forgotten, counted at its hold."""

@@ -9,10 +9,9 @@ import structlog
 from upshift.gateway import answer
 from upshift.gateway.story import Story
 from upshift.http.client import Response, Trouble
-from upshift.model.budget import Amount
 from upshift.model.metered import Outcome
-from upshift.store.ledger import Read
-from upshift.traffic import disclose, gate, meter, price
+from upshift.traffic import disclose, meter, price
+from upshift.traffic.gate import Growth
 from upshift.traffic.meter import Tally
 from upshift.traffic.snapshot import HoldPolicy, OnDisconnect
 
@@ -88,7 +87,7 @@ class Streaming:
                 return
             if out:
                 exchange.write(out)
-            if not self.extend():
+            if not await self.extend():
                 response.close()
                 await self.cut()
                 return
@@ -101,7 +100,7 @@ class Streaming:
         """Output tokens so far, judged by the text that went by; never fewer than there were."""
         return int(self.meter.output_bytes / self.outlook.bytes_per_token + 0.999)
 
-    def extend(self) -> bool:
+    async def extend(self) -> bool:
         """Grow the hold where the answer nears its end; False when it may not grow and the answer has used it up."""
         if self.never_cut or self.held_output >= self._most():
             # The provider was told to stop where the hold ends; our own count of its text errs upwards.
@@ -110,24 +109,16 @@ class Streaming:
         if seen + _AHEAD <= self.held_output:
             return True
         want = max(seen + _AHEAD - self.held_output, min(self.held_output // 2, 4096), 64)
-        self.held_output += self.grant(want)
+        self.held_output += await self.grant(want)
         return seen <= self.held_output
 
-    def grant(self, want: int) -> int:
+    async def grant(self, want: int) -> int:
         """Ask the ledger for more output; returns the tokens granted."""
         story, model = self.story, self.model
         assert story.work
         rate = price.rates_at(model.card, story.input_tokens).output if model.card is not None else 0
-        grace = story.work.workload.gate.grace_tokens
-        granted = 0
-
-        def rule(read: Read) -> Amount:
-            nonlocal granted
-            granted = gate.grow(story.claims, rate, read, want, grace)
-            return gate.amount(0, granted, 0, rate)
-
-        self.flow.ledger.extend(self.ticket, rule, self.flow.clock.now())
-        return granted
+        growth = Growth(story.claims, rate, want, story.work.workload.gate.grace_tokens)
+        return (await self.flow.ledger.extend(self.ticket, growth, self.flow.clock.now())).tokens
 
     async def ended(self, last: bytes) -> None:
         """The provider ended the stream: settle, then let the last bytes go."""

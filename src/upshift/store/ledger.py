@@ -78,7 +78,11 @@ class Ledger(Protocol):
     def healthy(self) -> bool:
         """False while entries cannot be written; nothing new should be admitted then."""
 
-    def balance(self, key: BudgetKey) -> Balance: ...
+    def balance(self, key: BudgetKey) -> Balance:
+        """As last heard of. The ledger that keeps the counters itself always knows; see `refresh` for others."""
+
+    async def refresh(self, keys: Sequence[BudgetKey]) -> None:
+        """Make `balance` say of these counters what the ledger says now. Raises LedgerUnavailableError."""
 
     async def decide(
         self,
@@ -101,8 +105,8 @@ class Ledger(Protocol):
         one that was closed long ago raises it from `durable`. Raises LedgerUnavailableError while not healthy.
         """
 
-    def extend(self, ticket: Ticket, rule: Extension, at: Instant) -> Amount:
-        """Grow a hold by what the rule grants (never waits); returns the grant. A closed ticket gets nothing."""
+    async def extend(self, ticket: Ticket, rule: Extension, at: Instant) -> Amount:
+        """Grow a hold by what the rule grants (never queues); returns the grant. A closed ticket gets nothing."""
 
     def settle(self, ticket: Ticket, at: Instant, amount: Amount, record: Metered) -> int:
         """Close a call with its cost; returns the mark. A ticket that is already closed is left alone (idempotent).

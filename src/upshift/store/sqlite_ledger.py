@@ -119,6 +119,9 @@ class SqliteLedger:
         counter = self._counters.get(key)
         return self._load(key).balance if counter is None else counter.balance
 
+    async def refresh(self, keys: Sequence[BudgetKey]) -> None:
+        """Nothing to do: the counters are here."""
+
     def _counter(self, key: BudgetKey) -> Counter:
         return self._counters.get(key) or self._load(key)
 
@@ -218,7 +221,7 @@ class SqliteLedger:
         waiter = Waiter(self._arrivals, request, plan, now, rule, opening, answer)
         return await self._queue(waiter, blocker, patience_seconds)
 
-    def extend(self, ticket: Ticket, rule: Extension, at: Instant) -> Amount:
+    async def extend(self, ticket: Ticket, rule: Extension, at: Instant) -> Amount:
         if ticket.closed:
             return NOTHING
         more = rule(self.balance)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from upshift.model.budget import EMPTY, NOTHING, Amount, Balance, BudgetKey, Claim
+from upshift.model.span import Instant
 from upshift.traffic.outlook import Outlook
 from upshift.traffic.price import PER, input_rate, rates_at
 from upshift.traffic.snapshot import HoldPolicy, Model
@@ -59,6 +60,27 @@ class Full(msgspec.Struct, frozen=True):
     balance: Balance
     measure: str
     needed: int
+
+
+class Offer(msgspec.Struct, frozen=True, gc=False):
+    """All that a call offers the ledger: its fares in the order of its ways, good until the first period ends."""
+
+    fares: tuple[Fare, ...]
+    until: Instant
+
+
+class Growth(msgspec.Struct, frozen=True, gc=False):
+    """What an answer in flight asks for besides: `want` output tokens, up to `grace` past the ceiling."""
+
+    claims: tuple[Claim, ...]
+    output_rate: int
+    want: int
+    grace: int
+
+    def __call__(self, read: Read) -> Amount:
+        """How much more it may hold on these balances."""
+        granted = grow(self.claims, self.output_rate, read, self.want, self.grace)
+        return amount(0, granted, 0, self.output_rate)
 
 
 def fare(ask: Ask, model: Model, hold: HoldPolicy, claims: tuple[Claim, ...], outlook: Outlook) -> Fare:
