@@ -1,4 +1,4 @@
-"""Where are the parts of the admin process joined? Settings -> journal -> desk -> API, with the notifier beside it."""
+"""Where are the parts of the admin process joined? Settings -> journal -> desk -> API, notifier and upkeep beside."""
 
 import functools
 import socket
@@ -8,11 +8,13 @@ from upshift.admin.desk import Desk
 from upshift.admin.served import serve_api
 from upshift.app import channels, open_journal
 from upshift.engine.notify import Notifier
+from upshift.engine.upkeep import Upkeep
 from upshift.gateway.clock import SystemClock
 from upshift.settings import Settings
-from upshift.store.verify import verify
+from upshift.store.engines import keeping, verify
 
 NOTIFY_SECONDS = 1.0
+UPKEEP_SECONDS = 5.0
 
 
 async def run_admin(settings: Settings, sock: socket.socket) -> None:
@@ -25,6 +27,10 @@ async def run_admin(settings: Settings, sock: socket.socket) -> None:
         desk = Desk(journal, clock.now)
         notifier = Notifier(journal, desk.snapshot, channels(settings), clock.now)
         api = create_api(desk, functools.partial(verify, settings.db))
-        await serve_api(api, sock, [notifier.watch(NOTIFY_SECONDS)])
+        beside = [notifier.watch(NOTIFY_SECONDS)]
+        store = keeping(settings.db)
+        if store is not None:
+            beside.append(Upkeep(store, clock.now, settings.retain_days).watch(UPKEEP_SECONDS))
+        await serve_api(api, sock, beside)
     finally:
         journal.close()

@@ -4,9 +4,7 @@ import asyncio
 import gc
 import os
 import signal
-import sqlite3
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import structlog
 
@@ -20,20 +18,23 @@ from upshift.gateway.flow import Flow
 from upshift.gateway.regime import Regime
 from upshift.http.server import Server, ServerLimits, serve
 from upshift.settings import Settings
+from upshift.store import engines
+from upshift.store.backend import StoreTroubleError
 from upshift.store.journal import Journal
-from upshift.store.sqlite_journal import SqliteJournal
+from upshift.store.ledger import LedgerUnavailableError
+from upshift.store.place import Place, PostgresUrl
 from upshift.store.sqlite_ledger import SqliteLedger
 from upshift.traffic.snapshot import InForce, Snapshot
 
 log = structlog.get_logger()
 
 
-def open_journal(db: Path) -> Journal:
+def open_journal(db: Place) -> Journal:
     """The journal of an installation, from any process."""
-    return SqliteJournal(db)
+    return engines.open_journal(db)
 
 
-def open_desk(db: Path, clock: Clock | None = None) -> Desk:
+def open_desk(db: Place, clock: Clock | None = None) -> Desk:
     """The acts of administrators on an installation."""
     return Desk(open_journal(db), (clock or SystemClock()).now)
 
@@ -49,7 +50,7 @@ def channels(settings: Settings) -> list[Channel]:
 
 
 class JournalSource:
-    """What is in force, read from the journal. A file that cannot be read for a moment is an OSError here."""
+    """What is in force, read from the journal. A database that cannot be read for a moment is an OSError here."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -57,13 +58,13 @@ class JournalSource:
     def version(self) -> int:
         try:
             return self._journal.version()
-        except sqlite3.Error as error:
+        except StoreTroubleError as error:
             raise OSError(f"the journal cannot be read: {error}") from error
 
     def load(self, present: Snapshot | None = None) -> InForce:
         try:
             return in_force(self._journal, present)
-        except sqlite3.Error as error:
+        except StoreTroubleError as error:
             raise OSError(f"the journal cannot be read: {error}") from error
 
 
@@ -101,6 +102,10 @@ async def start_gateway(settings: Settings, clock: Clock | None = None) -> Gatew
     gateway has it), StoreVersionError, and sqlite3.Error.
     """
     clock = clock or SystemClock()
+    if isinstance(settings.db, PostgresUrl):
+        raise LedgerUnavailableError(
+            f"the ledger at {settings.db} is kept by a keeper, which this gateway cannot reach"
+        )
     ledger = await SqliteLedger.open(settings.db, clock.now())
     recovered = ledger.recovered
     if recovered.requests:

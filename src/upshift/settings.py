@@ -7,14 +7,18 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from upshift.store.place import Place, PostgresUrl, parse, spelled
+
 PREFIX = "UPSHIFT_"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Each field is the environment variable UPSHIFT_<FIELD>; the command line wins over it."""
 
-    db: Path = Path("upshift.db")
-    """The ledger's SQLite file."""
+    db: Place = Path("upshift.db")
+    """Where ledger, plans and keys are: a file of SQLite, postgresql://user@host/name, or @FILE that holds a URL."""
+    retain_days: Annotated[int, Meta(ge=0)] = 0
+    """Whole months of calls (UTC) are dropped once they are this old; their totals stay. 0 keeps them for ever."""
     host: str = "127.0.0.1"
     """Address the gateway binds; loopback unless told otherwise."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8787
@@ -56,21 +60,29 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         if field not in fields:
             known = ", ".join(PREFIX + each.upper() for each in fields)
             raise ValueError(f"{name} is not a setting; there are {known}")
-        kind = fields[field].type
-        if kind is Path:
-            found[field] = Path(value)
+        if field == "db":
+            found[field] = parse(value)
             continue
         try:
-            found[field] = msgspec.convert(value, kind, strict=False)
+            found[field] = msgspec.convert(value, fields[field].type, strict=False)
         except msgspec.ValidationError as error:
             raise ValueError(f"{name}={value!r}: {error}") from None
-    return msgspec.structs.replace(Settings(), **found)
+    settings = msgspec.structs.replace(Settings(), **found)
+    if settings.retain_days and isinstance(settings.db, Path):
+        raise ValueError("UPSHIFT_RETAIN_DAYS: an SQLite file keeps everything; retention needs PostgreSQL")
+    return settings
 
 
 def to_environment(settings: Settings) -> dict[str, str]:
     """The variables that from_environment reads as these settings; for a child process."""
     found = {PREFIX + name.upper(): getattr(settings, name) for name in settings.__struct_fields__}
-    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in found.items()}
+    return {name: _written(value) for name, value in found.items()}
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return spelled(value) if isinstance(value, Path | PostgresUrl) else str(value)
 
 
 IGNORED = frozenset({"key", "admin_url"})

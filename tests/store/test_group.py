@@ -1,6 +1,5 @@
 """Is a group written whole or not at all, and what calls have in common only once?"""
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from tests.conformance.ledger import ALICE, NOW, PLAN, record, tokens
 
 from upshift.model.entry import Entry, Hold, Note, Settle
 from upshift.model.ids import PlanHash, RequestId
+from upshift.store.draft import ConflictError
 from upshift.store.group import GroupWriter
 from upshift.store.journal import Dimension
 from upshift.store.recovery import recover
@@ -44,21 +44,21 @@ def count(groups: GroupWriter, table: str) -> int:
 def test_a_request_that_was_closed_is_not_held_again(groups: GroupWriter) -> None:
     settle = Settle(R1, NOW, (ALICE,), tokens(5), tokens(3), record("r1", tokens(3)))
     again: list[Entry] = [HOLD, settle, HOLD]
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(ConflictError):
         groups.write(again)
     assert groups.refused(again) == [2]
     assert count(groups, "groups") == 0
     groups.write(again[:2])
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(ConflictError):
         groups.write([HOLD])
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(ConflictError):
         groups.write([Note(R1, NOW, record("r1"))])
     assert groups.refused([HOLD, settle, Note(R2, NOW, record("r2"))]) == [0, 1]
 
 
 def test_what_was_rolled_back_is_made_again(groups: GroupWriter) -> None:
     note = Note(R2, NOW, record("r2"))
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(ConflictError):
         groups.write([HOLD, note, note])
     assert count(groups, "profiles") == count(groups, "budgets") == 0
     groups.write([HOLD, note])

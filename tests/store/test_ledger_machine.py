@@ -4,7 +4,9 @@ import asyncio
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -14,11 +16,12 @@ from tests.conformance.ledger import NOW, PLAN, ceiling, record, turns
 from upshift.model.budget import NOTHING, Amount, Balance, Bucket, BudgetKey
 from upshift.model.entry import Grant
 from upshift.model.ids import RequestId, TenantId, UserId, WorkloadId
+from upshift.store.counting import CountingLedger
 from upshift.store.ledger import Admit, Deny, Read, Rule, Ticket
 from upshift.store.rows import held_from
 from upshift.store.sqlite_journal import SqliteJournal
 from upshift.store.sqlite_ledger import SqliteLedger
-from upshift.store.verify import verify
+from upshift.store.verify import Verification, verify
 
 LIMIT = 100
 USERS = ("alice", "bob")
@@ -27,13 +30,65 @@ scopes = st.lists(st.sampled_from(USERS), min_size=1, max_size=2, unique=True)
 counts = st.integers(1, 60)
 
 
-class Machine(RuleBasedStateMachine):
+class Place(Protocol):
+    """Where the ledger is kept, and what is there."""
+
+    async def open(self) -> CountingLedger: ...
+
+    def verify(self) -> Verification: ...
+
+    def balances(self) -> dict[BudgetKey, Balance]: ...
+
+    def counted(self) -> dict[RequestId, int]:
+        """The tokens that each closed request counted."""
+
+    def held(self) -> set[str]:
+        """Requests that ever held."""
+
+    def leave(self) -> None: ...
+
+
+class SqlitePlace:
     def __init__(self) -> None:
-        super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.path = self.folder / "ledger.db"
+
+    async def open(self) -> SqliteLedger:
+        return await SqliteLedger.open(self.path, NOW)
+
+    def verify(self) -> Verification:
+        return verify(self.path)
+
+    def balances(self) -> dict[BudgetKey, Balance]:
+        journal = SqliteJournal(self.path)
+        found = {account.key: account.balance for account in journal.balances()}
+        journal.close()
+        return found
+
+    def counted(self) -> dict[RequestId, int]:
+        journal = SqliteJournal(self.path)
+        counted = {call.record.request: call.record.counted_tokens for call in journal.calls(limit=10_000)}
+        journal.close()
+        return counted
+
+    def held(self) -> set[str]:
+        db = sqlite3.connect(self.path)
+        found: set[str] = {
+            held.request for (document,) in db.execute("SELECT document FROM holds") for held in held_from(document)
+        }
+        db.close()
+        return found
+
+    def leave(self) -> None:
+        shutil.rmtree(self.folder)
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self, place: Callable[[], Place] = SqlitePlace) -> None:
+        super().__init__()
+        self.place = place()
         self.loop = asyncio.new_event_loop()
-        self.ledger = self.loop.run_until_complete(SqliteLedger.open(self.path, NOW))
+        self.ledger = self.loop.run_until_complete(self.place.open())
         self.number = 0
         self.period = 1
         self.tickets: list[Ticket] = []
@@ -49,13 +104,13 @@ class Machine(RuleBasedStateMachine):
         for ticket in list(self.open_tickets()):
             self.close_ticket(ticket, 1)
         self.flush()
-        for balance in self.balances_on_disk().values():
+        for balance in self.place.balances().values():
             assert balance.held == NOTHING
         assert not self.ledger.open_requests()
         self.loop.run_until_complete(self.ledger.close())
         self.check_file(open_holds=0)
         self.loop.close()
-        shutil.rmtree(self.folder)
+        self.place.leave()
 
     # What the rules below are made of
 
@@ -104,19 +159,11 @@ class Machine(RuleBasedStateMachine):
         self.loop.run_until_complete(self.ledger.durable(mark))
         self.acknowledged |= set(self.closed)
 
-    def balances_on_disk(self) -> dict[BudgetKey, Balance]:
-        journal = SqliteJournal(self.path)
-        found = {account.key: account.balance for account in journal.balances()}
-        journal.close()
-        return found
-
     def check_file(self, open_holds: int) -> None:
-        found = verify(self.path)
+        found = self.place.verify()
         assert found.ok, found.problems
         assert found.open_holds == open_holds
-        journal = SqliteJournal(self.path)
-        counted = {call.record.request: call.record.counted_tokens for call in journal.calls(limit=10_000)}
-        journal.close()
+        counted = self.place.counted()
         for request in self.acknowledged:
             assert counted[RequestId(request)] == self.closed[request]
 
@@ -207,7 +254,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def compare_memory_and_disk(self) -> None:
         self.flush()
-        for key, balance in self.balances_on_disk().items():
+        for key, balance in self.place.balances().items():
             assert self.ledger.balance(key) == balance
         self.check_file(open_holds=len(self.ledger.open_requests()))
 
@@ -225,8 +272,8 @@ class Machine(RuleBasedStateMachine):
             # How much reached the disk is a matter of timing; a new period keeps it out of what happens next.
             self.period += 1
         self.tickets, self.queued = [], []
-        on_disk = self.holds_on_disk()
-        self.ledger = self.loop.run_until_complete(SqliteLedger.open(self.path, NOW))
+        on_disk = self.place.held()
+        self.ledger = self.loop.run_until_complete(self.place.open())
         recovered = set(self.ledger.recovered.requests)
         if politely:
             assert recovered == set(held)
@@ -234,17 +281,9 @@ class Machine(RuleBasedStateMachine):
         assert not recovered & self.acknowledged
         # What was not acknowledged may have been lost, or have been counted at its hold.
         self.closed = {request: spent for request, spent in self.closed.items() if request in self.acknowledged}
-        for balance in self.balances_on_disk().values():
+        for balance in self.place.balances().values():
             assert balance.held == NOTHING
         self.check_file(open_holds=0)
-
-    def holds_on_disk(self) -> set[str]:
-        db = sqlite3.connect(self.path)
-        found: set[str] = {
-            held.request for (document,) in db.execute("SELECT document FROM holds") for held in held_from(document)
-        }
-        db.close()
-        return found
 
     @invariant()
     def ceilings_hold(self) -> None:

@@ -94,6 +94,27 @@ async def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
         await SqliteLedger.open(newer, NOW)
 
 
+async def test_additions_of_a_newer_program_are_no_obstacle(place: SqlitePlace) -> None:
+    await (await place.open()).close()
+    db = sqlite3.connect(place.path)
+    db.execute(f"PRAGMA user_version = {1 << 16 | 2}")
+    for table in ("calls", "profiles", "deeds", "budgets", "counters", "groups", "holds"):
+        db.execute(f"ALTER TABLE {table} ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'")
+    db.close()
+    ledger = await place.open()
+    ledger.append(_grant("g1", 60))
+    await settled(ledger, await let_in(ledger, "r1", ceiling(tokens(5), 100, ALICE)), tokens(5))
+    await ledger.close()
+    db = sqlite3.connect(place.path)
+    db.execute(f"PRAGMA user_version = {2 << 16 | 2}")
+    db.close()
+    with pytest.raises(StoreVersionError, match="version 2"):
+        await place.open()
+    db = sqlite3.connect(place.path)
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+
+
 async def test_a_lost_call_says_what_it_was(place: SqlitePlace) -> None:
     ledger = await place.open()
     opening = Metered(

@@ -1,6 +1,5 @@
 """How is the admin API put together: routes, errors, headers, description?"""
 
-import sqlite3
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -15,9 +14,12 @@ from upshift import __version__
 from upshift.admin.desk import ActError, Actor, Desk
 from upshift.admin.door import HEADERS, SignIns, TooManyFailuresError, Wrapped, actor_of
 from upshift.admin.problems import ErrorView, FieldView, problem
+from upshift.admin.reconcile_routes import router as reconcile_router
 from upshift.admin.routes import router
+from upshift.admin.vendors import router as vendors_router
 from upshift.admin.views import problem_view
 from upshift.plan_file import PlanError
+from upshift.store.backend import StoreTroubleError
 from upshift.store.verify import Verification
 
 log = structlog.get_logger()
@@ -38,6 +40,8 @@ def create_api(desk: Desk, verify: Callable[[], Verification], clock: Callable[[
     api.state.sign_ins = SignIns(clock)
     api.add_middleware(Wrapped)
     api.include_router(router)
+    api.include_router(reconcile_router)
+    api.include_router(vendors_router)
     api.add_api_route("/healthz", _health, include_in_schema=False)
     api.add_api_route("/openapi.json", _description, include_in_schema=False)
     api.add_exception_handler(ActError, _refused)
@@ -46,7 +50,7 @@ def create_api(desk: Desk, verify: Callable[[], Verification], clock: Callable[[
     api.add_exception_handler(ValueError, _bad_value)
     api.add_exception_handler(RequestValidationError, _not_well_formed)
     api.add_exception_handler(HTTPException, _http)
-    api.add_exception_handler(sqlite3.Error, _store)
+    api.add_exception_handler(StoreTroubleError, _store)
     api.add_exception_handler(Exception, _bug)
     return api
 

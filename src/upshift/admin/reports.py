@@ -153,7 +153,7 @@ def to_csv(view: UsageView) -> str:
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow([*view.by, *figures])
     for row in view.rows:
-        names = [_harmless(row.group[each]) for each in view.by]
+        names = [harmless(row.group[each]) for each in view.by]
         writer.writerow([*names, *(_cell(getattr(row, name)) for name in figures)])
     return out.getvalue()
 
@@ -222,6 +222,6 @@ def _cell(value: object) -> object:
     return "" if value is None else value
 
 
-def _harmless(value: str) -> str:
+def harmless(value: str) -> str:
     """Names come from callers; a spreadsheet must not take one for a formula."""
     return f"'{value}" if value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value

@@ -349,6 +349,8 @@ class VerificationView(Shown):
     """Stands for everything up to the last entry; note it elsewhere to prove that nothing was cut off."""
     problems: tuple[LedgerProblemView, ...]
     """At most the first hundred."""
+    retained: int
+    """Up to this entry calls were dropped, and only the chain of commits could be read; 0 if none were."""
 
 
 def key_view(key: Key, now: Instant) -> KeyView:
@@ -532,6 +534,7 @@ def verification_view(found: Verification, lost_calls: int) -> VerificationView:
         lost_calls=lost_calls,
         digest=found.digest,
         problems=tuple(LedgerProblemView(seq=each.seq, what=each.what) for each in found.problems),
+        retained=found.retained,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from upshift.cli.terminal import Json, desk_at, emit, err, fail, failing, out
+from upshift.cli.terminal import Json, desk_at, emit, err, fail, failing, out, place_of
 from upshift.settings import PREFIX
 
 app = typer.Typer(add_completion=False)
@@ -18,16 +18,16 @@ app = typer.Typer(add_completion=False)
 def init(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where.")] = Path("."),
     db: Annotated[
-        Path | None, typer.Option("--db", help="The database's file; DIR/upshift.db or UPSHIFT_DB unless said.")
+        str | None, typer.Option("--db", help="The database; DIR/upshift.db or UPSHIFT_DB unless said.")
     ] = None,
     json_: Json = False,
 ) -> None:
     """Write a starter plan and .env.example, create the database, and show the admin key, once."""
     named = os.environ.get(f"{PREFIX}DB")
-    where = db or (Path(named) if named else folder / "upshift.db")
+    where = place_of(db or named or str(folder / "upshift.db"))
     plan, environment = folder / "plan.yaml", folder / ".env.example"
     for each in (plan, environment, where):
-        if each.exists():
+        if isinstance(each, Path) and each.exists():
             fail(f"{each} exists already; nothing was written", as_json=json_)
     starter = importlib.resources.files("upshift.cli") / "starter"
     with failing(json_):

@@ -13,7 +13,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "key": ("upshift.cli.key", "Issue, list, rotate and revoke keys."),
     "budget": ("upshift.cli.budget", "Show budgets, grant more, opt in to pay-as-you-go, see alerts."),
     "usage": ("upshift.cli.usage", "What was used, by anything; single calls."),
+    "vendors": ("upshift.cli.vendors", "How much hangs on one vendor, and how much is served locally."),
+    "drill": ("upshift.cli.drill", "Prove that calls would be served if a provider were out."),
+    "models": ("upshift.cli.models", "Ask local servers for their models."),
+    "reconcile": ("upshift.cli.reconcile", "Compare a provider's bill with the ledger."),
     "verify": ("upshift.cli.verify", "Check the ledger from end to end."),
+    "db": ("upshift.cli.db", "Migrate, check and move the database; drop old months."),
     "simulate": ("upshift.cli.simulate", "Run a simulated provider."),
     "demo": ("upshift.cli.demo", "See it all at work, without keys or money."),
 }

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 import uvloop
 from rich.text import Text
@@ -19,7 +18,7 @@ from upshift.cli.child import AdminChild
 from upshift.cli.logs import configure
 from upshift.cli.plan import read, show_consequences, show_problems
 from upshift.cli.terminal import desk_at, err, fail, failing, local_admin, meaning, out
-from upshift.settings import Settings, from_environment
+from upshift.settings import PREFIX, Settings, from_environment
 from upshift.store.ledger import LedgerUnavailableError
 from upshift.store.lock import LedgerInUseError
 
@@ -31,7 +30,7 @@ Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the ga
 @app.command()
 def serve(
     plan: Annotated[list[Path] | None, typer.Option(help="Apply this plan first; may be repeated.")] = None,
-    db: Annotated[Path | None, typer.Option(help="The database's file.", show_default="upshift.db")] = None,
+    db: Annotated[str | None, typer.Option(help="The database: file or URL.", show_default="upshift.db")] = None,
     host: Annotated[str | None, typer.Option(help="Address to bind.", show_default="127.0.0.1")] = None,
     port: Port = None,
     admin_host: Annotated[str | None, typer.Option(help="Address of the admin API.")] = None,
@@ -76,14 +75,8 @@ def settings_or_exit(**given: Any) -> Settings:
 
 
 def _settings(given: dict[str, Any]) -> Settings:
-    found = msgspec.structs.replace(from_environment(os.environ), **given)
-    return msgspec.convert(msgspec.to_builtins(found, enc_hook=str), Settings, dec_hook=_path)
-
-
-def _path(kind: type, value: Any) -> Any:
-    if kind is Path:
-        return Path(value)
-    raise NotImplementedError
+    told = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
+    return from_environment({**os.environ, **{PREFIX + name.upper(): value for name, value in told.items()}})
 
 
 def _apply(desk: Desk, files: Sequence[Path], as_json: bool) -> None:

@@ -17,13 +17,19 @@ from rich.table import Table
 from upshift.admin.desk import ActError, Actor, Desk
 from upshift.app import open_desk
 from upshift.model.key import Role
+from upshift.store import engines
+from upshift.store.backend import StoreTroubleError
+from upshift.store.place import Place, parse
 from upshift.store.schema import StoreVersionError
 
 T = TypeVar("T")
 
-DEFAULT_DB = Path("upshift.db")
+DEFAULT_DB = "upshift.db"
 
-Db = Annotated[Path, typer.Option("--db", envvar="UPSHIFT_DB", show_envvar=True, help="The database's file.")]
+Db = Annotated[
+    str,
+    typer.Option("--db", envvar="UPSHIFT_DB", show_envvar=True, help="A file, postgresql://... or @FILE."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of text.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -85,19 +91,27 @@ def failing(as_json: bool) -> Iterator[None]:
         fail(str(error), as_json=as_json)
     except StoreVersionError as error:
         fail(f"the database cannot be used: {error}", as_json=as_json)
-    except sqlite3.Error as error:
+    except (StoreTroubleError, sqlite3.Error) as error:
         fail(f"the database cannot be read or written: {error}", as_json=as_json)
     except OSError as error:
         fail(str(error), as_json=as_json)
 
 
+def place_of(db: str) -> Place:
+    """Where an option says the database is."""
+    return meaning(parse, db, option="--db")
+
+
 @contextmanager
-def desk_at(db: Path, as_json: bool, *, create: bool = False) -> Iterator[Desk]:
+def desk_at(db: str | Place, as_json: bool, *, create: bool = False) -> Iterator[Desk]:
     """The desk of an installation; a database that is not there is made only where `create` says so."""
-    if not create and not db.is_file():
-        fail(f"there is no database at {db}; create one with 'upshift init', or name it with --db", as_json=as_json)
+    place = place_of(db) if isinstance(db, str) else db
+    if not create and isinstance(place, Path) and not place.is_file():
+        fail(f"there is no database at {place}; create one with 'upshift init', or name it with --db", as_json=as_json)
     with failing(as_json):
-        desk = open_desk(db)
+        if create:
+            engines.prepare(place)
+        desk = open_desk(place)
         try:
             yield desk
         finally:

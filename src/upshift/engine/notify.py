@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import http.client
 import smtplib
-import sqlite3
 import ssl
 import urllib.error
 import urllib.request
@@ -21,6 +20,7 @@ from upshift.engine import letters
 from upshift.model.entry import Alert
 from upshift.model.ids import TenantId, WorkloadId
 from upshift.model.span import MICROS, Instant
+from upshift.store.backend import StoreTroubleError
 from upshift.store.journal import Delivery, DeliveryState, Journal, Raised
 from upshift.traffic.snapshot import Snapshot
 
@@ -206,7 +206,7 @@ class Notifier:
         while True:
             try:
                 await asyncio.to_thread(self.tick)
-            except sqlite3.Error as error:
+            except StoreTroubleError as error:
                 log.warning("alerts.unreadable", problem=str(error))
             await asyncio.sleep(every_seconds)
 

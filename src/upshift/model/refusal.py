@@ -27,6 +27,14 @@ class NoRoute(msgspec.Struct, frozen=True, tag="no_route"):
     served: tuple[str, ...]
 
 
+class NoneOpen(msgspec.Struct, frozen=True, tag="none_open"):
+    """Every route to the model is failing or was asked to rest."""
+
+    model: str
+    providers: str
+    retry_seconds: int
+
+
 class NoKey(msgspec.Struct, frozen=True, tag="no_key"):
     """No key was sent."""
 
@@ -106,6 +114,7 @@ Reason: TypeAlias = (
     | NotAllowed
     | UnknownModel
     | CannotServe
+    | NoneOpen
     | OverBudget
     | Busy
     | LedgerDown

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from upshift.model.tokens import Usage
+from upshift.simulated.agent import Step, Turn, step
 from upshift.simulated.asked import (
     Asked,
     Block,
@@ -16,7 +17,6 @@ from upshift.simulated.asked import (
     encoded,
     last_text,
     text_tokens,
-    wanted_calls,
 )
 from upshift.simulated.compose import Choice, Finish
 from upshift.simulated.dialect import Frame, Said
@@ -82,6 +82,7 @@ def read(body: bytes) -> Asked:
     last = request.messages[-1]
     said = last_text(last.content) if last.role == "user" else ""
     limit, shown = _thinking(request.thinking)
+    doing = _step(request, said)
     return Asked(
         model=name,
         directives=f"{wishes_in(said)},{directives}",
@@ -91,7 +92,8 @@ def read(body: bytes) -> Asked:
         images=images,
         max_tokens=request.max_tokens,
         stops=tuple(request.stop_sequences or ()),
-        calls=_calls(request, said),
+        calls=doing.calls,
+        reply=doing.reply,
         schema=_schema(request.output_config),
         reasoning_share=0.0 if limit == 0 else _THINKING_SHARE,
         reasoning_limit=limit,
@@ -173,7 +175,7 @@ def _thinking(thinking: dict[str, Any] | None) -> tuple[int | None, bool]:
             return 0, False
 
 
-def _calls(request: _Request, said: str) -> tuple[Tool, ...]:
+def _step(request: _Request, said: str) -> Step:
     tools = [
         Tool(name, schema)
         for tool in request.tools or ()
@@ -181,7 +183,20 @@ def _calls(request: _Request, said: str) -> tuple[Tool, ...]:
     ]
     asked = request.tool_choice or {}
     choice = {"any": "required", "none": "none", "tool": f"={asked.get('name')}"}.get(str(asked.get("type")), "auto")
-    return wanted_calls(tools, said, choice, parallel=asked.get("disable_parallel_tool_use") is not True)
+    parallel = asked.get("disable_parallel_tool_use") is not True
+    return step(tools, _turn(request.messages), said, choice, parallel=parallel)
+
+
+def _turn(messages: list[_Message]) -> Turn:
+    results = 0
+    for message in reversed(messages):
+        if message.role != "user":
+            continue
+        found = sum(block.get("type") == "tool_result" for block in message.content if isinstance(block, dict))
+        if not found:
+            return Turn(last_text(message.content), results)
+        results += found
+    return Turn("", results)
 
 
 def _schema(output_config: dict[str, Any] | None) -> Mapping[str, Any] | None:

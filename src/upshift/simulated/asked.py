@@ -8,7 +8,9 @@ import msgspec
 
 from upshift.simulated.tokens import count_tokens
 
-_ATTACHMENTS = frozenset({"image_url", "image", "input_image", "document", "file", "input_audio", "search_result"})
+_ATTACHMENTS = frozenset(
+    {"image_url", "image", "input_image", "document", "file", "input_file", "input_audio", "search_result"}
+)
 
 
 class UnreadableError(Exception):
@@ -16,10 +18,14 @@ class UnreadableError(Exception):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A function that the model may call, with the JSON schema of its arguments."""
+    """A function that the model may call, with the JSON schema of its arguments; a free one takes a text instead."""
 
     name: str
     schema: Mapping[str, Any]
+    space: str = ""
+    free: bool = False
+    arguments: str = ""
+    """What to call it with; empty for anything that satisfies the schema."""
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -45,6 +51,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     stops: tuple[str, ...] = ()
     calls: tuple[Tool, ...] = ()
     """Tools that the answer is to call."""
+    reply: str = ""
+    """What the answer is to say; empty for anything."""
     schema: Mapping[str, Any] | None = None
     """Schema of the JSON that the answer is to be; None for prose."""
     reasoning_share: float = 0.0
@@ -52,6 +60,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_shown: bool = False
     choices: int = 1
     include_usage: bool = True
+    keep: bool = False
+    """Whether a later request may go on from the answer."""
+    goes_on_from: str = ""
+    """Identity of the kept answer that this request goes on from."""
 
 
 class Prompt:

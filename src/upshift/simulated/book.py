@@ -4,6 +4,7 @@ from collections import Counter
 
 import msgspec
 
+from upshift.model.span import Instant
 from upshift.model.tokens import NO_USAGE, Usage
 
 
@@ -11,10 +12,11 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     """One call as billed, whatever its answer said of itself. Refused calls are not billed.
 
     `completed`: the whole answer was written while the client was there. `cancelled_at`: output tokens that had been
-    generated when a stream ended early, None otherwise.
+    generated when a stream ended early, None otherwise. `at` is when it was billed.
     """
 
     request_id: str
+    at: Instant
     dialect: str
     model: str
     usage: Usage

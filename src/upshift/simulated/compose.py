@@ -33,6 +33,8 @@ class Call(msgspec.Struct, frozen=True):
     ident: str
     name: str
     arguments: list[str]
+    space: str = ""
+    free: bool = False
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -80,6 +82,8 @@ class Composer:
         finish, stop = Finish.STOP, None
         if asked.schema is not None:
             text = pieces(encoded(instance(asked.schema, draws)).decode())
+        elif asked.reply:
+            text = pieces(asked.reply)
         else:
             text = self._prose(length - reasoning, draws)
         if asked.stops:
@@ -102,7 +106,7 @@ class Composer:
         for call in calls:
             if budget < 1:
                 break
-            kept.append(Call(call.ident, call.name, call.arguments[: budget - 1]))
+            kept.append(msgspec.structs.replace(call, arguments=call.arguments[: budget - 1]))
             budget -= 1 + len(kept[-1].arguments)
         return Choice(reasoning, thinking, text, kept, Finish.LENGTH)
 
@@ -120,8 +124,11 @@ class Composer:
 
 
 def _call(tool: Tool, draws: Random) -> Call:
-    arguments = encoded(instance({"type": "object", **tool.schema}, draws)).decode()
-    return Call(f"{draws.getrandbits(80):020x}", tool.name, pieces(arguments))
+    arguments = tool.arguments
+    if not arguments:
+        made = instance({"type": "string"} if tool.free else {"type": "object", **tool.schema}, draws)
+        arguments = made if tool.free and isinstance(made, str) else encoded(made).decode()
+    return Call(f"{draws.getrandbits(80):020x}", tool.name, pieces(arguments), tool.space, tool.free)
 
 
 def _stopped(text: list[str], stops: tuple[str, ...]) -> tuple[list[str], str | None]:

@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from upshift.model.tokens import Usage
-from upshift.simulated.asked import Asked, Prompt, Tool, UnreadableError, encoded, last_text, wanted_calls
+from upshift.simulated.agent import Step, Turn, step
+from upshift.simulated.asked import Asked, Prompt, Tool, UnreadableError, encoded, last_text
 from upshift.simulated.compose import Choice, Finish
 from upshift.simulated.dialect import Frame, Said
 from upshift.simulated.tokens import pieces
@@ -31,7 +32,7 @@ _KIND = {
     404: ("invalid_request_error", "model_not_found"),
     429: ("requests", "rate_limit_exceeded"),
 }
-_ANY_OBJECT: dict[str, Any] = {
+ANY_OBJECT: dict[str, Any] = {
     "type": "object",
     "properties": {"answer": {"type": "string"}, "score": {"type": "integer"}, "sure": {"type": "boolean"}},
 }
@@ -86,6 +87,7 @@ def read(body: bytes) -> Asked:
     last = request.messages[-1]
     said = last_text(last.content) if last.role == "user" else ""
     stop = request.stop or []
+    doing = _step(request, said, prompt.texts)
     return Asked(
         model=name,
         directives=f"{wishes_in(said)},{directives}",
@@ -95,9 +97,10 @@ def read(body: bytes) -> Asked:
         images=prompt.images,
         max_tokens=limit,
         stops=(stop,) if isinstance(stop, str) else tuple(stop),
-        calls=_calls(request, said),
+        calls=doing.calls,
+        reply=doing.reply,
         schema=_schema(request.response_format),
-        reasoning_share=_reasoning(name, request.reasoning_effort),
+        reasoning_share=reasoning_share(name, request.reasoning_effort),
         choices=choices,
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
     )
@@ -115,7 +118,7 @@ def _prompt(request: _Request) -> Prompt:
     return prompt
 
 
-def _calls(request: _Request, said: str) -> tuple[Tool, ...]:
+def _step(request: _Request, said: str, texts: list[str]) -> Step:
     tools = []
     for offered in request.tools or ():
         function = offered.get("function")
@@ -126,7 +129,17 @@ def _calls(request: _Request, said: str) -> tuple[Tool, ...]:
     if not isinstance(choice, str):
         function = choice.get("function")
         choice = f"={function.get('name')}" if isinstance(function, Mapping) else "auto"
-    return wanted_calls(tools, said, choice, parallel=request.parallel_tool_calls is not False)
+    parallel = request.parallel_tool_calls is not False
+    return step(tools, _turn(request.messages, texts), said, choice, parallel=parallel)
+
+
+def _turn(messages: list[_Message], texts: list[str]) -> Turn:
+    results = 0
+    for message in reversed(messages):
+        if message.role == "user":
+            return Turn(last_text(message.content), results, "\n".join(texts))
+        results += message.role == "tool"
+    return Turn("", results)
 
 
 def _schema(response_format: dict[str, Any] | None) -> Mapping[str, Any] | None:
@@ -134,12 +147,13 @@ def _schema(response_format: dict[str, Any] | None) -> Mapping[str, Any] | None:
         case {"type": "json_schema", "json_schema": {"schema": dict() as schema}}:
             return schema
         case {"type": "json_schema" | "json_object"}:
-            return _ANY_OBJECT
+            return ANY_OBJECT
         case _:
             return None
 
 
-def _reasoning(model: str, effort: str | None) -> float:
+def reasoning_share(model: str, effort: str | None) -> float:
+    """The share of an answer that is thought. Raises UnreadableError for an effort that is none."""
     if effort is not None:
         if effort not in _EFFORT:
             raise UnreadableError(f"Invalid value: '{effort}'. Supported values are: {', '.join(_EFFORT)}.")

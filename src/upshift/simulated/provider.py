@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from random import Random
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
 from upshift.http.exchange import Exchange, Headers
+from upshift.model.span import MICROS
 from upshift.model.tokens import Usage
-from upshift.simulated import anthropic_messages, openai_chat
+from upshift.simulated import anthropic_messages, gemini, openai_chat, openai_responses
 from upshift.simulated.asked import Asked, UnreadableError, encoded
 from upshift.simulated.book import Bill, Book, Stats
 from upshift.simulated.caching import PromptCache
 from upshift.simulated.compose import Choice, Composer
 from upshift.simulated.dialect import Dialect, Frame, Said
+from upshift.simulated.openai_embeddings import Embeddings
 from upshift.simulated.pace import Pace, pace_of
 from upshift.simulated.traces import Lengths, conversation
 from upshift.simulated.wishes import Wishes, read_wishes
@@ -27,8 +30,11 @@ _EVENTS: Headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"c
 _SLOW = 10.0
 _LEAST_SLEEP = 0.001
 _HUGE = 10**12
+_MOST_KEPT = 1000
 _GARBAGE = b"data: {this is not json]\n\n"
 _UNLUCKY = (429, 500, 503)
+_MODELS = (b"/v1/models", b"/v1beta/models")
+_GEMINI = (b"/v1/models/", b"/v1beta/models/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,14 @@ class Options:
     vary: bool = False
     chunk: int = 4
     api_key: str | None = None
-    models: tuple[str, ...] = ("gpt-5", "gpt-5-mini", "gpt-4o-mini", "claude-opus-4-5", "claude-haiku-4-5")
+    models: tuple[str, ...] = (
+        "gpt-5",
+        "gpt-5-mini",
+        "gpt-4o-mini",
+        "claude-opus-4-5",
+        "claude-haiku-4-5",
+        "gemini-3.5-flash",
+    )
     cache_from: int = 1024
     keep_bills: int = 200_000
 
@@ -93,6 +106,8 @@ class Simulated:
         self._composer = Composer(options.seed, Lengths(conversation()))
         self._fate = Random(options.seed)
         self._asked = 0
+        self._kept: dict[str, list[str]] = {}
+        """Prompts and answers that a later request may go on from."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -114,11 +129,17 @@ class Simulated:
         match exchange.method, exchange.path:
             case b"POST", b"/v1/chat/completions":
                 await self._answer(exchange, openai_chat)
+            case b"POST", b"/v1/responses":
+                await self._answer(exchange, openai_responses)
+            case b"POST", b"/v1/embeddings":
+                await self._answer(exchange, Embeddings())
             case b"POST", b"/v1/messages":
                 await self._answer(exchange, anthropic_messages)
             case b"POST", b"/v1/messages/count_tokens":
-                self._count(exchange)
-            case b"GET", path if path == b"/v1/models" or path.startswith(b"/v1/models/"):
+                self._count(exchange, anthropic_messages, anthropic_messages.counted)
+            case b"POST", path if path.startswith(_GEMINI):
+                await self._gemini(exchange)
+            case b"GET", path if path in _MODELS or path.startswith(_GEMINI):
                 self._models(exchange)
             case b"GET", b"/simulated/bills":
                 exchange.respond(200, [_JSON], encoded(self._book.billed))
@@ -132,7 +153,7 @@ class Simulated:
                 self._refuse(exchange, _dialect(exchange), 404, message)
 
     def _models(self, exchange: Exchange) -> None:
-        name = exchange.path.decode("latin-1").removeprefix("/v1/models").strip("/")
+        name = unquote(exchange.path.decode("latin-1")).partition("/models")[2].strip("/")
         dialect, created = _dialect(exchange), int(self._clock())
         if not self._admitted(exchange):
             self._refuse(exchange, dialect, 401, "invalid API key")
@@ -142,27 +163,42 @@ class Simulated:
             names = self._options.models
             if dialect.NAME == "anthropic":
                 body = anthropic_messages.one_model(name) if name else anthropic_messages.models(names)
+            elif dialect.NAME == "gemini":
+                body = gemini.one_model(name) if name else gemini.models(names)
             else:
                 body = openai_chat.one_model(name, created) if name else openai_chat.models(names, created)
             exchange.respond(200, [_JSON], body)
 
-    def _count(self, exchange: Exchange) -> None:
+    def _count(self, exchange: Exchange, dialect: Dialect, counted: Callable[[bytes], bytes]) -> None:
         if not self._admitted(exchange):
-            self._refuse(exchange, anthropic_messages, 401, "invalid API key")
+            self._refuse(exchange, dialect, 401, "invalid API key")
             return
         try:
-            body = anthropic_messages.counted(exchange.body)
+            body = counted(exchange.body)
         except UnreadableError as trouble:
-            self._refuse(exchange, anthropic_messages, 400, str(trouble))
+            self._refuse(exchange, dialect, 400, str(trouble))
         else:
-            exchange.respond(200, [_JSON, (anthropic_messages.REQUEST_ID, b"req_count")], body)
+            exchange.respond(200, [_JSON, (dialect.REQUEST_ID, b"req_count")], body)
+
+    async def _gemini(self, exchange: Exchange) -> None:
+        place = gemini.Place(exchange.path, exchange.query)
+        match place.verb:
+            case "generateContent" | "streamGenerateContent":
+                await self._answer(exchange, place)
+            case "embedContent" | "batchEmbedContents":
+                await self._answer(exchange, gemini.Embedding(exchange.path))
+            case "countTokens":
+                self._count(exchange, place, gemini.count)
+            case _:
+                self._refuse(exchange, place, 404, f"Method not found: {place.verb}")
 
     def _admitted(self, exchange: Exchange) -> bool:
         key = self._options.api_key
         if key is None:
             return True
         shown = exchange.header(b"x-api-key") or exchange.header(b"authorization") or b""
-        return shown.removeprefix(b"Bearer ") == key.encode()
+        shown = exchange.header(b"x-goog-api-key") or shown.removeprefix(b"Bearer ")
+        return shown == key.encode() or b"key=" + key.encode() in exchange.query.split(b"&")
 
     def _refuse(
         self,
@@ -187,7 +223,7 @@ class Simulated:
             return
         header = exchange.header(b"x-simulate")
         try:
-            asked = dialect.read(exchange.body)
+            asked = self._going_on(dialect.read(exchange.body))
             wishes = read_wishes(asked.directives, header.decode("latin-1") if header else "")
             if await self._failed(exchange, dialect, wishes):
                 return
@@ -228,6 +264,16 @@ class Simulated:
             self._refuse(exchange, dialect, status, f"simulated error {status}", wishes.retry_after)
         return status is not None
 
+    def _going_on(self, asked: Asked) -> Asked:
+        """The request with what it goes on from before it. Raises UnreadableError when that was not kept."""
+        if not asked.goes_on_from:
+            return asked
+        before = self._kept.get(asked.goes_on_from)
+        if before is None:
+            raise UnreadableError(f"Previous response with id '{asked.goes_on_from}' not found.")
+        tokens = asked.prompt_tokens + len(before)
+        return msgspec.structs.replace(asked, prompt=before + asked.prompt, prompt_tokens=tokens)
+
     def _compose(self, exchange: Exchange, dialect: Dialect, asked: Asked, wishes: Wishes) -> _Call:
         salt = self._options.seed.to_bytes(8, "big", signed=True)
         if self._options.vary:
@@ -237,6 +283,10 @@ class Simulated:
         choices = self._composer.compose(asked, wishes.output_tokens, draws)
         usage = self._usage(asked, wishes, choices)
         ident = f"{digest.hex()}{self._asked:08x}"
+        if asked.keep:
+            self._kept[f"resp_{ident}"] = asked.prompt + choices[0].text
+            if len(self._kept) > _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
         said = Said(
             ident=ident,
             created=int(self._clock()),
@@ -345,6 +395,7 @@ class Simulated:
         self._book.bill(
             Bill(
                 request_id=f"req_{call.ident}",
+                at=int(self._clock() * MICROS),
                 dialect=call.dialect.NAME,
                 model=call.asked.model,
                 usage=usage,
@@ -357,8 +408,11 @@ class Simulated:
 
 
 def _dialect(exchange: Exchange) -> Dialect:
-    anthropic = exchange.path.startswith(b"/v1/messages") or exchange.header(b"anthropic-version") is not None
-    return anthropic_messages if anthropic else openai_chat
+    if exchange.path.startswith(b"/v1/messages") or exchange.header(b"anthropic-version") is not None:
+        return anthropic_messages
+    if exchange.path.startswith(b"/v1beta/") or exchange.header(b"x-goog-api-key") is not None:
+        return gemini.ANYWHERE
+    return openai_chat
 
 
 def _reported(usage: Usage, wishes: Wishes) -> Usage | None:

@@ -29,6 +29,8 @@ class Wishes(msgspec.Struct, frozen=True):
     no_finish           leave the reason for finishing out
     slow_chunk          wait before each content chunk
     keepalive_comments  send an SSE comment before each content chunk
+    write               write these files (parted by |) with the tools on offer, one after the other, then say so
+    edit                edit these files, the same way
     """
 
     status: int | None = None
@@ -49,12 +51,15 @@ class Wishes(msgspec.Struct, frozen=True):
     no_finish: bool = False
     slow_chunk: float = 0.0
     keepalive_comments: bool = False
+    write: str = ""
+    edit: str = ""
 
 
 NO_WISHES = Wishes()
 _COUNTS = ("status", "close_after", "error_event_after", "output_tokens", "input_tokens", "cached_tokens")
 _SECONDS = ("retry_after", "delay", "slow_chunk")
 _LIES = ("negative", "huge")
+_TEXTS = ("write", "edit")
 
 
 def read_wishes(*sources: str) -> Wishes:
@@ -88,6 +93,8 @@ def _value(name: str, value: str) -> object:
     if name not in Wishes.__struct_fields__:
         known = ", ".join(Wishes.__struct_fields__)
         raise ValueError(f"the simulated provider knows no directive {name!r}; it knows {known}")
+    if name in _TEXTS:
+        return value
     if name == "lie_usage":
         if value not in ("", *_LIES):
             raise ValueError(f"lie_usage is negative or huge, not {value!r}")

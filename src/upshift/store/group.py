@@ -1,52 +1,68 @@
-"""How does a group of entries reach the disk, with its records, counters and digest, in one transaction?"""
+"""How does a group of entries reach an SQLite file, with its records, counters and digest, in one transaction?"""
 
-import hashlib
+import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
-from upshift.model.budget import NOTHING, Amount, BudgetKey
-from upshift.model.entry import Adjust, Alert, Decision, Entry, Grant, Hold, Note, Release, Settle
+from upshift.model.budget import BudgetKey
+from upshift.model.entry import Adjust, Alert, Decision, Entry, Grant
+from upshift.model.ids import RequestId
 from upshift.model.metered import Metered
-from upshift.store.rows import HOLD, NOTE, RELEASE, SETTLE, Value, common, deed_row, encode, pack, stored
-from upshift.store.schema import BUDGET_COLUMNS, CALL_COLUMNS, DEED_COLUMNS, PROFILE_COLUMNS, connect
+from upshift.store.backend import StoreTroubleError
+from upshift.store.draft import START, ConflictError, Draft, Drafter, Tail, group_digest
+from upshift.store.rows import (
+    Held,
+    Value,
+    budget_ids,
+    decode_asked,
+    deed_row,
+    encode,
+    held_from,
+    key_from,
+    opening_from,
+    repeated,
+)
+from upshift.store.schema import (
+    BUDGET_COLUMNS,
+    CALL_COLUMNS,
+    COUNTER_COLUMNS,
+    DEED_COLUMNS,
+    GROUP_COLUMNS,
+    PROFILE_COLUMNS,
+    connect,
+)
 
-NO_DIGEST = bytes(32)
 _SIZES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
-_KEPT_BUDGETS = 200_000
-_KEPT_PROFILES = 100_000
-"""So many ids at most are kept in memory, before budgets are looked up again and profiles are kept once more."""
+
+KNOWN_CALL = "SELECT 1 FROM calls WHERE request = ?"
+OUTCOME = "SELECT outcome FROM calls JOIN profiles ON profiles.id = calls.profile WHERE request = ?"
+KNOWN_DEED = "SELECT 1 FROM deeds WHERE id = ?"
+_CLOSED_BEFORE = "SELECT 1 FROM json_each(?) AS opened CROSS JOIN calls ON calls.request = opened.value LIMIT 1"
+
+FIND_BUDGET = (
+    "SELECT id FROM budgets WHERE tenant = ? AND user = ? AND workload = ? AND bucket = ? AND window = ? AND period = ?"
+)
+_BUDGET = f"SELECT {', '.join(BUDGET_COLUMNS[2:])} FROM budgets WHERE id = ?"  # noqa: S608 - our own names
+_PROFILE = f"SELECT {', '.join(PROFILE_COLUMNS)} FROM profiles WHERE id = ?"  # noqa: S608 - our own names
 
 
-class Tail(msgspec.Struct, frozen=True):
-    """The end of the log: the last entry, where open holds may begin, and the digest over all groups so far."""
-
-    last_seq: int
-    low: int
-    digest: bytes
+@contextmanager
+def troubles() -> Iterator[None]:
+    """Says in the store's words what SQLite complains of."""
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        raise ConflictError(str(error)) from error
+    except sqlite3.Error as error:
+        raise StoreTroubleError(str(error)) from error
 
 
 def tail_of(db: sqlite3.Connection) -> Tail:
     """Read inside a transaction, since another process may append decisions between any two of ours."""
     row = db.execute("SELECT last_seq, low, digest FROM groups ORDER BY last_seq DESC LIMIT 1").fetchone()
-    return Tail(0, 1, NO_DIGEST) if row is None else Tail(*row)
-
-
-def group_digest(
-    before: bytes,
-    first: int,
-    last: int,
-    low: int,
-    budgets: Sequence[Value],
-    profiles: Sequence[Value],
-    holds: bytes | None,
-    calls: Sequence[Value],
-    deeds: Sequence[Value],
-) -> bytes:
-    """SHA-256 of the digest before and the msgpack of the list of all others, rows as stored and one after another."""
-    return hashlib.sha256(before + pack((first, last, low, budgets, profiles, holds, calls, deeds))).digest()
+    return START if row is None else Tail(*row)
 
 
 def append_decision(db: sqlite3.Connection, decision: Decision) -> bool:
@@ -59,7 +75,7 @@ def append_decision(db: sqlite3.Connection, decision: Decision) -> bool:
     low = seq + 1 if tail.low > tail.last_seq else tail.low
     _INSERT_DEEDS.run(db, row)
     digest = group_digest(tail.digest, seq, seq, low, (), (), None, (), row)
-    db.execute("INSERT INTO groups VALUES (?, ?, ?, ?)", (seq, seq, low, digest))
+    db.execute(_INSERT_GROUP, (seq, seq, low, digest))
     db.execute("UPDATE changes SET number = number + 1")
     return True
 
@@ -67,10 +83,11 @@ def append_decision(db: sqlite3.Connection, decision: Decision) -> bool:
 class _Insert:
     """Inserts rows many at a time: one statement per row would hand the interpreter lock over at every row."""
 
-    def __init__(self, table: str, width: int, conflict: str = "") -> None:
-        row = f"({', '.join('?' * width)})"
+    def __init__(self, table: str, columns: Sequence[str], conflict: str = "") -> None:
+        width, row = len(columns), f"({', '.join('?' * len(columns))})"
+        into = f"{table} ({', '.join(columns)})"
         self._sql = [
-            (size * width, f"INSERT INTO {table} VALUES {', '.join([row] * size)} {conflict}")  # noqa: S608 - own names
+            (size * width, f"INSERT INTO {into} VALUES {', '.join([row] * size)} {conflict}")  # noqa: S608 - own names
             for size in _SIZES
         ]
 
@@ -83,56 +100,28 @@ class _Insert:
                 at, left = at + size, left - size
 
 
-_INSERT_CALLS = _Insert("calls", len(CALL_COLUMNS))
-_INSERT_DEEDS = _Insert("deeds", len(DEED_COLUMNS))
-_INSERT_BUDGETS = _Insert("budgets", len(BUDGET_COLUMNS))
-_INSERT_PROFILES = _Insert("profiles", len(PROFILE_COLUMNS))
+_INSERT_CALLS = _Insert("calls", CALL_COLUMNS)
+_INSERT_DEEDS = _Insert("deeds", DEED_COLUMNS)
+_INSERT_BUDGETS = _Insert("budgets", BUDGET_COLUMNS)
+_INSERT_PROFILES = _Insert("profiles", PROFILE_COLUMNS)
+_INSERT_GROUP = f"INSERT INTO groups ({', '.join(GROUP_COLUMNS)}) VALUES (?, ?, ?, ?)"  # noqa: S608 - our own names
 _ADD_TO_COUNTERS = _Insert(
     "counters",
-    7,
-    "ON CONFLICT (budget) DO UPDATE SET settled_tokens = settled_tokens + excluded.settled_tokens, "
-    "settled_nano = settled_nano + excluded.settled_nano, held_tokens = held_tokens + excluded.held_tokens, "
-    "held_nano = held_nano + excluded.held_nano, granted_tokens = granted_tokens + excluded.granted_tokens, "
-    "granted_nano = granted_nano + excluded.granted_nano",
+    COUNTER_COLUMNS,
+    "ON CONFLICT (budget) DO UPDATE SET "
+    + ", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTER_COLUMNS[1:]),
 )
 
 
-class _Draft:
-    """A group before it is committed; dropped whole when the transaction fails."""
-
-    def __init__(self, tail: Tail) -> None:
-        self.tail = tail
-        self.seq = tail.last_seq
-        self.budgets: list[Value] = []
-        self.profiles: list[Value] = []
-        self.holds: list[tuple[Value, ...]] = []
-        self.calls: list[Value] = []
-        self.deeds: list[Value] = []
-        self.sums: dict[tuple[int, ...], list[int]] = {}
-        """Per set of counters: settled tokens and nano, held tokens and nano, granted tokens and nano to add."""
-        self.opened: dict[str, int] = {}
-        self.closed: set[str] = set()
-        self.asked: list[tuple[int, str]] = []
-        self.decided = False
-
-    def sum_of(self, budgets: tuple[int, ...]) -> list[int]:
-        found = self.sums.get(budgets)
-        if found is None:
-            found = self.sums[budgets] = [0, 0, 0, 0, 0, 0]
-        return found
-
-
 class GroupWriter:
-    """The one connection that appends calls. Not safe for use by two threads at once."""
+    """The `Groups` of an SQLite file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db = connect(path, any_thread=True)
-        self._budgets: dict[BudgetKey, int] = {}
-        self._profiles: dict[tuple[object, ...], tuple[int, tuple[int, ...]]] = {}
-        """Ids of a profile and of its budgets. A profile that is not found here is kept once more, which harms none."""
-        self._open: dict[str, int] = {}
+        self._drafter = Drafter(self._find_budget, self._largest)
         self._inbox_version: int | None = None
+        self._durable = True
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -142,219 +131,120 @@ class GroupWriter:
         self._db.close()
 
     def reconnect(self) -> None:
-        """Start over with a fresh connection, since one that met an I/O error may not recover."""
-        self._db.close()
-        self._inbox_version = None
-        self._db = connect(self._path, any_thread=True)
+        """One that met an I/O error may not recover."""
+        self._inbox_version, self._durable = None, True
+        with troubles():
+            self._db.close()
+            self._db = connect(self._path, any_thread=True)
 
-    def write(self, entries: Sequence[Entry]) -> None:
-        """Append entries as one group; returns when they are on disk.
+    def write(self, entries: Sequence[Entry], *, durable: bool = True) -> None:
+        with troubles():
+            if durable is not self._durable:
+                self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
+            self._write(entries)
 
-        Raises sqlite3.Error, ValueError or OverflowError, and then nothing was written.
-        """
-        db = self._db
+    def sync(self) -> None:
+        try:
+            file = os.open(f"{self._path}-wal", os.O_RDWR)
+            try:
+                os.fdatasync(file)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise StoreTroubleError(f"{self._path}-wal: {error.strerror}") from error
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        db, drafter = self._db, self._drafter
         db.execute("BEGIN IMMEDIATE")
         try:
-            draft = _Draft(tail_of(db))
-            for entry in entries:
-                draft.seq += 1
-                if isinstance(entry, Hold):
-                    self._hold(draft, entry)
-                elif isinstance(entry, Settle):
-                    self._call(draft, SETTLE, entry, entry.keys, entry.amount, entry.held)
-                elif isinstance(entry, Release):
-                    self._call(draft, RELEASE, entry, entry.keys, NOTHING, entry.held)
-                elif isinstance(entry, Note):
-                    self._call(draft, NOTE, entry, (), NOTHING, NOTHING)
-                else:
-                    self._deed(draft, entry)
+            draft = drafter.draft(tail_of(db), entries)
             self._insert(draft)
             db.execute("COMMIT")
         except BaseException:
-            # Some of these ids may not have come into being.
-            self._budgets.clear()
-            self._profiles.clear()
+            drafter.drop()
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
-        self._open.update(draft.opened)
-        for request in draft.closed:
-            self._open.pop(request, None)
-        if len(self._budgets) > _KEPT_BUDGETS:
-            self._budgets.clear()
-        if len(self._profiles) > _KEPT_PROFILES:
-            self._profiles.clear()
+        drafter.keep(draft)
 
-    def _hold(self, draft: _Draft, entry: Hold) -> None:
-        request, amount, opening = entry.request, entry.amount, entry.opening
-        if request in draft.closed:
-            raise sqlite3.IntegrityError("a request was closed before")
-        extends = request in self._open or request in draft.opened
-        if not extends:
-            draft.opened[request] = draft.seq
-        if opening is None:
-            opening = Metered(request=request, started=entry.at, plan=entry.plan)
-        elif opening.plan != entry.plan:
-            opening = msgspec.structs.replace(opening, plan=entry.plan)
-        profile, budgets = self._profile(draft, HOLD, entry.keys, opening)
-        tokens, nano = amount.tokens, amount.nano
-        draft.holds.append(
-            (draft.seq, request, profile, entry.at, extends, tokens, nano, opening.started, opening.session)
-        )
-        sums = draft.sum_of(budgets)
-        sums[2] += tokens
-        sums[3] += nano
-
-    def _call(
-        self,
-        draft: _Draft,
-        kind: str,
-        entry: Settle | Release | Note,
-        keys: tuple[BudgetKey, ...],
-        spent: Amount,
-        held: Amount,
-    ) -> None:
-        record, request = entry.record, entry.request
-        draft.closed.add(request)
-        profile, budgets = self._profile(draft, kind, keys, record)
-        usage = record.usage
-        draft.calls += (
-            draft.seq, request, profile, record.started, entry.at, record.session, record.upstream_id, usage.input,
-            usage.cached, usage.cache_write_5m, usage.cache_write_1h, usage.output, usage.reasoning, record.cost,
-            spent.nano, spent.tokens, held.tokens, held.nano, record.latency_us, record.first_byte_us,
-            record.overhead_us,
-        )  # fmt: skip
-        sums = draft.sum_of(budgets)
-        sums[0] += spent.tokens
-        sums[1] += spent.nano
-        sums[2] -= held.tokens
-        sums[3] -= held.nano
-
-    def _deed(self, draft: _Draft, entry: Adjust | Grant | Alert | Decision) -> None:
-        if isinstance(entry, Decision):
-            keys: tuple[BudgetKey, ...] = ()
-            draft.decided = True
-        elif isinstance(entry, Alert):
-            keys = (entry.key,)
-        else:
-            keys = entry.keys
-            draft.asked.append((draft.seq, entry.id))
-        budgets = tuple(self._budget(draft, key) for key in keys)
-        draft.deeds += deed_row(draft.seq, entry, encode(budgets).decode())
-        if isinstance(entry, Adjust | Grant):
-            sums, at = draft.sum_of(budgets), 0 if isinstance(entry, Adjust) else 4
-            sums[at] += entry.amount.tokens
-            sums[at + 1] += entry.amount.nano
-
-    def _profile(
-        self, draft: _Draft, kind: str, keys: tuple[BudgetKey, ...], record: Metered
-    ) -> tuple[int, tuple[int, ...]]:
-        """Ids of the profile and of its budgets."""
-        shared = common(record)
-        name = (kind, keys, shared)
-        found = self._profiles.get(name)
-        if found is None:
-            largest = self._db.execute("SELECT coalesce(max(id), 0) FROM profiles").fetchone()[0]
-            fresh = int(largest) + len(draft.profiles) // len(PROFILE_COLUMNS) + 1
-            budgets = tuple(self._budget(draft, key) for key in keys)
-            draft.profiles += (fresh, draft.tail.last_seq + 1, kind, encode(budgets).decode(), *map(stored, shared))
-            found = self._profiles[name] = fresh, budgets
-        return found
-
-    def _budget(self, draft: _Draft, key: BudgetKey) -> int:
-        known = self._budgets.get(key)
-        if known is not None:
-            return known
+    def _find_budget(self, key: BudgetKey) -> int | None:
         name = (key.tenant, key.user, key.workload, key.bucket.value, key.window, key.period)
         row = self._db.execute(FIND_BUDGET, name).fetchone()
-        if row is None:
-            largest = self._db.execute("SELECT coalesce(max(id), 0) FROM budgets").fetchone()[0]
-            found = int(largest) + len(draft.budgets) // len(BUDGET_COLUMNS) + 1
-            draft.budgets += (found, draft.tail.last_seq + 1, *name)
-        else:
-            found = int(row[0])
-        self._budgets[key] = found
-        return found
+        return None if row is None else int(row[0])
 
-    def _insert(self, draft: _Draft) -> None:
-        db, tail, first, last = self._db, draft.tail, draft.tail.last_seq + 1, draft.seq
-        low = next(self._still_open(draft), last + 1)
-        holds = pack(draft.holds) if draft.holds else None
-        digest = group_digest(
-            tail.digest, first, last, low, draft.budgets, draft.profiles, holds, draft.calls, draft.deeds
-        )
+    def _largest(self, table: str) -> int:
+        return int(self._db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0])  # noqa: S608 - our own names
+
+    def _insert(self, draft: Draft) -> None:
+        db = self._db
         if draft.opened and db.execute(_CLOSED_BEFORE, (encode(list(draft.opened)),)).fetchone():
-            raise sqlite3.IntegrityError("a request was closed before")
+            raise ConflictError("a request was closed before")
         _INSERT_BUDGETS.run(db, draft.budgets)
         _INSERT_PROFILES.run(db, draft.profiles)
-        if holds is not None:
-            db.execute("INSERT INTO holds VALUES (?, ?)", (last, holds))
+        if draft.document is not None:
+            db.execute("INSERT INTO holds (last_seq, document) VALUES (?, ?)", (draft.last, draft.document))
         _INSERT_CALLS.run(db, draft.calls)
         _INSERT_DEEDS.run(db, draft.deeds)
-        _ADD_TO_COUNTERS.run(db, _counters(draft.sums))
-        db.execute("INSERT INTO groups VALUES (?, ?, ?, ?)", (last, first, low, digest))
+        _ADD_TO_COUNTERS.run(db, draft.counters())
+        db.execute(_INSERT_GROUP, (draft.last, draft.first, draft.low, draft.digest))
         for seq, id_ in draft.asked:
             db.execute("UPDATE requests_in SET taken = ? WHERE id = ?", (seq, id_))
         if draft.decided:
             db.execute("UPDATE changes SET number = number + 1")
 
-    def _still_open(self, draft: _Draft) -> Iterator[int]:
-        # Both are in the order of seq, and what this group opened comes after what was open before.
-        for opened in (self._open, draft.opened):
-            for request, seq in opened.items():
-                if request not in draft.closed:
-                    yield seq
-
     def refused(self, entries: Sequence[Entry]) -> list[int]:
-        """Positions of entries that happened before: a request opened or closed already, a known id."""
-        closed: set[str] = set()
-        done: set[str] = set()
-        found: list[int] = []
-        for position, entry in enumerate(entries):
-            if isinstance(entry, Adjust | Grant | Alert | Decision):
-                known = entry.id in done or self._finds(KNOWN_DEED, entry.id)
-                done.add(entry.id)
-            else:
-                known = entry.request in closed or self._finds(KNOWN_CALL, entry.request)
-                if not isinstance(entry, Hold):
-                    closed.add(entry.request)
-            if known:
-                found.append(position)
-        return found
+        deeds = {entry.id for entry in entries if isinstance(entry, Adjust | Grant | Alert | Decision)}
+        requests = {entry.request for entry in entries if not isinstance(entry, Adjust | Grant | Alert | Decision)}
+        with troubles():
+            closed = {request for request in requests if self._finds(KNOWN_CALL, request)}
+            return repeated(entries, closed, {id_ for id_ in deeds if self._finds(KNOWN_DEED, id_)})
 
     def _finds(self, sql: str, id_: str) -> bool:
         return self._db.execute(sql, (id_,)).fetchone() is not None
 
     def inbox(self) -> list[Adjust | Grant]:
-        """What other processes asked for and no entry answers yet; cheap when nobody wrote since the last look."""
-        version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
-        if version == self._inbox_version:
-            return []
-        rows = self._db.execute(
-            "SELECT document FROM requests_in WHERE taken IS NULL AND NOT EXISTS "
-            "(SELECT 1 FROM deeds WHERE deeds.id = requests_in.id) ORDER BY number"
-        ).fetchall()
+        """Cheap when nobody wrote since the last look."""
+        with troubles():
+            version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
+            if version == self._inbox_version:
+                return []
+            rows = self._db.execute(
+                "SELECT document FROM requests_in WHERE taken IS NULL AND NOT EXISTS "
+                "(SELECT 1 FROM deeds WHERE deeds.id = requests_in.id) ORDER BY number"
+            ).fetchall()
         # Looked at again while anything is unanswered, since whoever was told may have failed to answer.
         self._inbox_version = None if rows else version
         return [decode_asked(document) for (document,) in rows]
 
+    # What a start reads
 
-def _counters(sums: dict[tuple[int, ...], list[int]]) -> list[Value]:
-    """One row per counter: what all the entries of a group together add to it."""
-    totals: dict[int, list[int]] = {}
-    for budgets, sum_ in sums.items():
-        for budget in budgets:
-            total = totals.get(budget)
-            totals[budget] = sum_ if total is None else [a + b for a, b in zip(total, sum_, strict=True)]
-    return [value for budget, total in totals.items() for value in (budget, *total)]
+    def tail(self) -> Tail:
+        with troubles():
+            return tail_of(self._db)
 
+    def held_since(self, low: int) -> Iterator[Held]:
+        with troubles():
+            for (document,) in self._db.execute(
+                "SELECT document FROM holds WHERE last_seq >= ? ORDER BY last_seq", (low,)
+            ):
+                yield from (held for held in held_from(document) if held.seq >= low)
 
-KNOWN_CALL = "SELECT 1 FROM calls WHERE request = ?"
-KNOWN_DEED = "SELECT 1 FROM deeds WHERE id = ?"
-_CLOSED_BEFORE = "SELECT 1 FROM json_each(?) AS opened CROSS JOIN calls ON calls.request = opened.value LIMIT 1"
+    def closed_since(self, low: int) -> Iterator[tuple[int, str]]:
+        with troubles():
+            yield from self._db.execute("SELECT seq, request FROM calls WHERE seq >= ? ORDER BY seq", (low,))
 
-FIND_BUDGET = (
-    "SELECT id FROM budgets WHERE tenant = ? AND user = ? AND workload = ? AND bucket = ? AND window = ? AND period = ?"
-)
+    def openings(self, held: Sequence[Held]) -> Sequence[tuple[tuple[BudgetKey, ...], Metered]]:
+        with troubles():
+            return [self._opening(each) for each in held]
 
-decode_asked = msgspec.json.Decoder(Adjust | Grant).decode
+    def _opening(self, held: Held) -> tuple[tuple[BudgetKey, ...], Metered]:
+        profile = self._db.execute(_PROFILE, (held.profile,)).fetchone()
+        keys = tuple(map(self._key, budget_ids(profile[PROFILE_COLUMNS.index("keys")])))
+        return keys, opening_from(held, profile)
+
+    def _key(self, budget: int) -> BudgetKey:
+        return key_from(self._db.execute(_BUDGET, (budget,)).fetchone())
+
+    def resume(self, opened: Mapping[RequestId, int]) -> None:
+        self._drafter.resume(opened)

@@ -1,12 +1,12 @@
 """How does an entry become rows, and how are entries and records read back from them?"""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TypeAlias, assert_never
 
 import msgspec
 
 from upshift.model.budget import Amount, Bucket, BudgetKey
-from upshift.model.entry import Adjust, Alert, Decision, Entry, Grant
+from upshift.model.entry import Adjust, Alert, Decision, Entry, Grant, Hold
 from upshift.model.ids import PlanHash, RequestId, TenantId, UserId, WorkloadId
 from upshift.model.metered import Metered, Outcome
 from upshift.model.span import Instant
@@ -62,6 +62,7 @@ held_from = msgspec.msgpack.Decoder(list[Held]).decode
 _alert = msgspec.json.Decoder(AlertDetail).decode
 _deed = msgspec.json.Decoder(DeedDetail).decode
 _keys = msgspec.json.Decoder(tuple[int, ...]).decode
+decode_asked = msgspec.json.Decoder(Adjust | Grant).decode
 
 
 def deed_row(seq: int, entry: Adjust | Grant | Alert | Decision, keys: str) -> Row:
@@ -80,6 +81,22 @@ def deed_row(seq: int, entry: Adjust | Grant | Alert | Decision, keys: str) -> R
     assert_never(entry)
 
 
+def repeated(entries: Sequence[Entry], requests: Set[str], ids: Set[str]) -> list[int]:
+    """Positions of entries that happened before, when these requests were closed and these ids are known."""
+    closed, done, found = set(requests), set(ids), []
+    for position, entry in enumerate(entries):
+        if isinstance(entry, Adjust | Grant | Alert | Decision):
+            known = entry.id in done
+            done.add(entry.id)
+        else:
+            known = entry.request in closed
+            if not isinstance(entry, Hold):
+                closed.add(entry.request)
+        if known:
+            found.append(position)
+    return found
+
+
 def budget_ids(keys: str) -> tuple[int, ...]:
     """The budget ids in the column `keys`."""
     return _keys(keys)
@@ -95,7 +112,7 @@ def common(record: Metered) -> tuple[Value, ...]:
 
 
 def stored(value: Value) -> Value:
-    """A value as SQLite and the digest take it: enumerations are their text, truths are numbers."""
+    """A value as the store and the digest take it: enumerations are their text, truths are numbers."""
     if isinstance(value, str):
         return str.__str__(value)
     return value if value is None else int(value)
@@ -165,7 +182,7 @@ def lost_record(
 
 
 def storable(entry: Entry) -> Entry:
-    """An entry that SQLite takes: text that is not Unicode is mended, numbers are brought within 64 bits."""
+    """An entry that every store takes: text without NUL and what is not Unicode, numbers within 64 bits."""
     mended: Entry = msgspec.convert(_storable(msgspec.to_builtins(entry)), Entry)
     return mended
 
@@ -173,7 +190,7 @@ def storable(entry: Entry) -> Entry:
 def _storable(value: object) -> object:
     match value:
         case str():
-            return value.encode("utf-8", "replace").decode()
+            return value.encode("utf-8", "replace").decode().replace("\0", "?")
         case bool():
             return value
         case int():

@@ -31,6 +31,12 @@ DEED_COLUMNS = ("seq", "kind", "id", "at", "plan", "topic", "keys", "tokens", "n
 
 BUDGET_COLUMNS = ("id", "since", "tenant", "user", "workload", "bucket", "window", "period")
 
+COUNTER_COLUMNS = (
+    "budget", "settled_tokens", "settled_nano", "held_tokens", "held_nano", "granted_tokens", "granted_nano",
+)  # fmt: skip
+
+GROUP_COLUMNS = ("last_seq", "first_seq", "low", "digest")
+
 _TEXT = {
     "request", "plan", "tenant", "user", "tier", "workload", "pod", "project", "session", "agent", "key", "dialect",
     "requested_model", "served_model", "provider", "upstream_id", "outcome", "bucket", "reason", "certainty", "kind",
@@ -138,10 +144,18 @@ def prepare(path: Path) -> None:
 
 
 def check_version(db: sqlite3.Connection) -> int:
-    """0 for an empty file, else VERSION. Raises StoreVersionError for anything else."""
-    found = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if found not in (0, VERSION):
-        raise StoreVersionError(f"the store has schema version {found}; this program reads version {VERSION}")
+    """0 for an empty file, else its version, which may be newer than ours when that is harmless.
+
+    Raises StoreVersionError for a file that this program must not use.
+    """
+    stamp = int(db.execute("PRAGMA user_version").fetchone()[0])
+    # The upper half is the oldest program version that may use the file; without one, no older than the file.
+    found, compatible_from = stamp & 0xFFFF, stamp >> 16 or stamp & 0xFFFF
+    if compatible_from > VERSION:
+        raise StoreVersionError(
+            f"the store has schema version {found} and asks for a program that knows {compatible_from}; "
+            f"this one knows {VERSION}"
+        )
     if found == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise StoreVersionError("the file is an SQLite database of something else")
     return found

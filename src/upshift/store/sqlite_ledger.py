@@ -1,88 +1,35 @@
-"""How does one gateway keep its ledger in one SQLite file: counters in memory, entries on disk?"""
+"""How is a ledger kept in one SQLite file, by one process at a time?"""
 
-import asyncio
 import contextlib
-import sqlite3
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self, assert_never
+from typing import Self
 
-import msgspec
-
-from upshift.model.budget import EMPTY, NOTHING, Amount, Balance, BudgetKey
-from upshift.model.entry import Adjust, Alert, Decision, Entry, Grant, Hold, Note, Release, Settle
-from upshift.model.fold import Effect, effect_of, fold, undo
-from upshift.model.ids import PlanHash, RequestId
-from upshift.model.metered import Metered, Outcome
+from upshift.model.budget import EMPTY, Amount, Balance, BudgetKey
+from upshift.model.ids import RequestId
+from upshift.model.metered import Outcome
 from upshift.model.span import Instant
-from upshift.store.counter import Answer, Counter, Waiter
-from upshift.store.group import FIND_BUDGET, KNOWN_DEED, GroupWriter
-from upshift.store.ledger import (
-    Admit,
-    Deny,
-    DuplicateRequestError,
-    Extension,
-    LedgerUnavailableError,
-    Recovered,
-    Rule,
-    Ticket,
-    Wait,
-)
+from upshift.store.counting import GIVE_UP_SECONDS, CountingLedger
+from upshift.store.group import FIND_BUDGET, KNOWN_DEED, OUTCOME, GroupWriter, troubles
 from upshift.store.lock import FileLock
-from upshift.store.marks import Marks
-from upshift.store.recovery import recover
-from upshift.store.rows import lost_record
-from upshift.store.schema import connect, prepare
-from upshift.store.writer import Asked, News, Stopped, Trouble, Writer, Written
+from upshift.store.recovery import NONE_RECOVERED, open_holds, recover
+from upshift.store.schema import COUNTER_COLUMNS, connect, prepare
 
-GIVE_UP_SECONDS = 20.0
-_KEPT_CLOSED = 32_768
-"""So many closed request ids at least are remembered, to refuse one that comes again."""
-_KEPT_COUNTERS = 200_000
-"""Counters in memory before those that rest are dropped (they are read from the disk when needed again)."""
-
-_SILENT = "the disk does not answer"
-
-_COUNTER = (
-    "SELECT settled_tokens, settled_nano, held_tokens, held_nano, granted_tokens, granted_nano FROM counters "  # noqa: S608 - our own text
-    "WHERE budget = (" + FIND_BUDGET + ")"
-)
+_COUNTER = f"SELECT {', '.join(COUNTER_COLUMNS[1:])} FROM counters WHERE budget = ({FIND_BUDGET})"  # noqa: S608 - our own text
 
 
-class SqliteLedger:
-    """The embedded ledger. Opened, used and closed on one event loop."""
-
-    def __init__(self, path: Path, lock: FileLock, groups: GroupWriter, give_up_seconds: float) -> None:
-        """For `open` only."""
-        self._loop = asyncio.get_running_loop()
-        self._lock = lock
-        self._path = path
-        self._file = _identity(path)
-        self._give_up = give_up_seconds
-        self._db = connect(path)
-        self._counters: dict[BudgetKey, Counter] = {}
-        self._sweep_at = _KEPT_COUNTERS
-        self._open: dict[RequestId, Ticket] = {}
-        self._waiting: set[RequestId] = set()
-        """Every request that stands in a queue, and some that have just left one: empty means that nobody waits."""
-        self._closed: set[RequestId] = set()
-        self._closed_before: set[RequestId] = set()
-        self._ids: set[str] = set()
-        self._arrivals = 0
-        self._mark = 0
-        self._marks = Marks(give_up_seconds)
-        self._trouble = ""
-        self._ending = False
-        self._stopped: asyncio.Future[None] = self._loop.create_future()
-        self._recovered = Recovered((), NOTHING)
-        self._writer = Writer(groups, self._post)
-        self._timer = self._loop.call_later(min(1.0, give_up_seconds / 4), self._look_at_the_clock)
+class SqliteLedger(CountingLedger):
+    """The embedded ledger."""
 
     @classmethod
-    async def open(cls, path: Path, at: Instant, give_up_seconds: float = GIVE_UP_SECONDS) -> Self:
+    async def open(
+        cls, path: Path, at: Instant, give_up_seconds: float = GIVE_UP_SECONDS, *, keep_open: bool = False
+    ) -> Self:
         """Open or create the file and close what a crash left open (see `recovered`), dated `at`.
 
-        Raises LedgerInUseError, StoreVersionError, or sqlite3.Error when the file cannot be read or written.
+        With `keep_open` that is left open, for whoever knows better how it ended (see `taken_over`).
+
+        Raises LedgerInUseError, StoreVersionError, or sqlite3.Error or StoreTroubleError when the file cannot be read
+        or written.
         """
         lock = FileLock(path)
         with contextlib.ExitStack() as undo_all:
@@ -90,395 +37,44 @@ class SqliteLedger:
             prepare(path)
             groups = GroupWriter(path)
             undo_all.callback(groups.close)
-            recovered = recover(groups, at)
-            ledger = cls(path, lock, groups, give_up_seconds)
+            found = open_holds(groups) if keep_open else ()
+            recovered = NONE_RECOVERED if keep_open else recover(groups, at)
+            ledger = cls(groups, _SqliteLookup(path, lock), give_up_seconds, recovered)
+            ledger.take_over(found)
             undo_all.pop_all()
-        ledger._recovered = recovered
         return ledger
 
-    @property
-    def recovered(self) -> Recovered:
-        """What this start found in flight."""
-        return self._recovered
 
-    @property
-    def healthy(self) -> bool:
-        return not self._trouble
+class _SqliteLookup:
+    """The `Lookup` of a file that is locked."""
 
-    @property
-    def trouble(self) -> str:
-        """Why it is not healthy, for people; empty when it is."""
-        return self._trouble
-
-    def open_requests(self) -> Sequence[RequestId]:
-        return tuple(self._open)
-
-    # Counters
+    def __init__(self, path: Path, lock: FileLock) -> None:
+        self._path = path
+        self._lock = lock
+        self._file = _identity(path)
+        self._db = connect(path)
 
     def balance(self, key: BudgetKey) -> Balance:
-        counter = self._counters.get(key)
-        return self._load(key).balance if counter is None else counter.balance
-
-    async def refresh(self, keys: Sequence[BudgetKey]) -> None:
-        """Nothing to do: the counters are here."""
-
-    def _counter(self, key: BudgetKey) -> Counter:
-        return self._counters.get(key) or self._load(key)
-
-    def _load(self, key: BudgetKey) -> Counter:
         name = (key.tenant, key.user, key.workload, key.bucket.value, key.window, key.period)
-        try:
+        with troubles():
             row = self._db.execute(_COUNTER, name).fetchone()
-        except sqlite3.Error as error:
-            raise LedgerUnavailableError(f"counter {key.path()} cannot be read: {error}") from error
-        if row is None:
-            balance = EMPTY
-        else:
-            balance = Balance(Amount(row[0], row[1]), Amount(row[2], row[3]), Amount(row[4], row[5]))
-        counter = self._counters[key] = Counter(balance)
-        return counter
+        return EMPTY if row is None else Balance(Amount(*row[0:2]), Amount(*row[2:4]), Amount(*row[4:6]))
 
-    def _sweep(self) -> None:
-        """Forget counters of days gone by: those that are on disk, hold nothing and are waited for by nobody."""
-        self._counters = {
-            key: counter
-            for key, counter in self._counters.items()
-            if counter.mark > self._marks.durable or counter.balance.held != NOTHING or counter.head() is not None
-        }
-        self._sweep_at = max(_KEPT_COUNTERS, 2 * len(self._counters))
+    def known(self, id_: str) -> bool:
+        with troubles():
+            return self._db.execute(KNOWN_DEED, (id_,)).fetchone() is not None
 
-    # Appending
+    def outcome(self, request: RequestId) -> Outcome | None:
+        with troubles():
+            row = self._db.execute(OUTCOME, (request,)).fetchone()
+        return None if row is None else Outcome(row[0])
 
-    def _put(self, entry: Entry, keys: Sequence[BudgetKey], effect: Effect) -> int:
-        # All are found before any is changed. A call's are in memory, since its rule has read them.
-        try:
-            counters = list(map(self._counters.__getitem__, keys))
-        except KeyError:
-            counters = [self._counter(key) for key in keys]
-        self._mark = mark = self._mark + 1
-        for counter in counters:
-            counter.balance = fold(counter.balance, effect)
-            counter.mark = mark
-        self._writer.put(entry)
-        return mark
+    def gone(self) -> str:
+        if _identity(self._path) == self._file:
+            return ""
+        return f"{self._path} was removed or replaced under the running gateway; restart it"
 
-    def _hold(self, request: RequestId, plan: PlanHash, at: Instant, admit: Admit, opening: Metered | None) -> Ticket:
-        amount = admit.amount
-        entry = Hold(request, at, plan, admit.keys, amount, opening)
-        ticket = Ticket(request, plan, admit.keys, amount, self._put(entry, admit.keys, Effect(NOTHING, amount)))
-        self._open[request] = ticket
-        return ticket
-
-    def _shut(self, ticket: Ticket, entry: Settle | Release, effect: Effect) -> int:
-        request = ticket.request
-        mark = self._put(entry, ticket.keys, effect)
-        ticket.closed = True
-        self._open.pop(request, None)
-        self._remember(request)
-        if self._waiting:
-            self._serve(ticket.keys)
-        return mark
-
-    def _remember(self, request: RequestId) -> None:
-        if len(self._closed) >= _KEPT_CLOSED:
-            self._closed_before, self._closed = self._closed, set()
-        self._closed.add(request)
-
-    async def decide(
-        self,
-        request: RequestId,
-        plan: PlanHash,
-        now: Callable[[], Instant],
-        rule: Rule,
-        patience_seconds: float,
-        opening: Metered | None = None,
-    ) -> Answer:
-        if (
-            request in self._open
-            or request in self._closed
-            or request in self._waiting
-            or request in self._closed_before
-        ):
-            raise DuplicateRequestError(request)
-        if self._trouble or self._ending:
-            raise LedgerUnavailableError(self._trouble or "the ledger is closing")
-        if len(self._counters) > self._sweep_at:
-            self._sweep()
-        may_wait = patience_seconds > 0
-        verdict = rule(self.balance, may_wait)
-        if isinstance(verdict, Admit):
-            blocker = self._blocker(verdict.keys, None) if may_wait and self._waiting else None
-            if blocker is None:
-                return verdict, self._hold(request, plan, now(), verdict, opening)
-        elif isinstance(verdict, Deny):
-            return verdict
-        elif may_wait:
-            blocker = self._counter(verdict.key)
-        else:
-            raise RuntimeError("a rule asked to wait where waiting is impossible")
-        self._arrivals += 1
-        answer = self._loop.create_future()
-        waiter = Waiter(self._arrivals, request, plan, now, rule, opening, answer)
-        return await self._queue(waiter, blocker, patience_seconds)
-
-    async def extend(self, ticket: Ticket, rule: Extension, at: Instant) -> Amount:
-        if ticket.closed:
-            return NOTHING
-        more = rule(self.balance)
-        if more == NOTHING:
-            return NOTHING
-        self._put(Hold(ticket.request, at, ticket.plan, ticket.keys, more), ticket.keys, Effect(held=more))
-        ticket.held = ticket.held + more
-        return more
-
-    def settle(self, ticket: Ticket, at: Instant, amount: Amount, record: Metered) -> int:
-        if ticket.closed:
-            return self._mark
-        if record.counted != amount.nano or record.counted_tokens != amount.tokens:
-            record = msgspec.structs.replace(record, counted=amount.nano, counted_tokens=amount.tokens)
-        held = ticket.held
-        entry = Settle(ticket.request, at, ticket.keys, held, amount, record)
-        return self._shut(ticket, entry, Effect(amount, Amount(-held.tokens, -held.nano)))
-
-    def release(self, ticket: Ticket, at: Instant, record: Metered) -> int:
-        if ticket.closed:
-            return self._mark
-        if record.counted or record.counted_tokens:
-            record = msgspec.structs.replace(record, counted=0, counted_tokens=0)
-        held = ticket.held
-        entry = Release(ticket.request, at, ticket.keys, held, record)
-        return self._shut(ticket, entry, Effect(NOTHING, Amount(-held.tokens, -held.nano)))
-
-    def note(self, record: Metered, at: Instant) -> int:
-        request = record.request
-        if request in self._open:
-            raise ValueError(f"request {request} holds; it has to be settled or released")
-        if request in self._closed or request in self._closed_before:
-            return self._mark
-        self._remember(request)
-        self._mark += 1
-        self._writer.put(Note(request, at, record))
-        return self._mark
-
-    def append(self, entry: Adjust | Grant | Alert | Decision) -> int | None:
-        return None if self._happened(entry.id) else self._append(entry)
-
-    def _append(self, entry: Adjust | Grant | Alert | Decision) -> int:
-        keys = entry.keys if isinstance(entry, Adjust | Grant) else ()
-        mark = self._put(entry, keys, effect_of(entry))
-        self._ids.add(entry.id)
-        self._serve(keys)
-        return mark
-
-    def _happened(self, id_: str) -> bool:
-        if id_ in self._ids:
-            return True
-        try:
-            found = self._db.execute(KNOWN_DEED, (id_,)).fetchone()
-        except sqlite3.Error as error:
-            raise LedgerUnavailableError(f"entry {id_} cannot be looked up: {error}") from error
-        if found is not None:
-            self._ids.add(id_)
-        return found is not None
-
-    # Queues. Every head waits because its rule last said so; everyone behind waits because of the head.
-
-    def _blocker(self, keys: Sequence[BudgetKey], me: Waiter | None) -> Counter | None:
-        """A counter of `keys` for which somebody waits who came before `me` (None: who is only coming)."""
-        for key in keys:
-            counter = self._counter(key)
-            if counter.busy:
-                head = counter.head()
-                if head is not None and (me is None or head.arrival < me.arrival):
-                    return counter
-        return None
-
-    async def _queue(self, waiter: Waiter, counter: Counter, patience_seconds: float) -> Answer:
-        counter.join(waiter)
-        waiter.timer = self._loop.call_later(patience_seconds, self._last_chance, waiter)
-        self._waiting.add(waiter.request)
-        try:
-            return await waiter.answer
-        except asyncio.CancelledError:
-            answer = waiter.answer
-            if answer.done() and not answer.cancelled() and answer.exception() is None:
-                self._take_back(waiter, answer.result())
-            raise
-        finally:
-            self._leave(waiter)
-
-    def _leave(self, waiter: Waiter) -> None:
-        """Out of the queue, for whatever reason; whoever stood behind may be next."""
-        counter, waiter.counter = waiter.counter, None
-        self._waiting.discard(waiter.request)
-        if waiter.timer is not None:
-            waiter.timer.cancel()
-            waiter.timer = None
-        if counter is not None:
-            self._serve_queue(counter)
-
-    def _take_back(self, waiter: Waiter, answer: Answer) -> None:
-        """The call was let in but its task was cancelled before it could know."""
-        if isinstance(answer, Deny) or answer[1].closed:
-            return
-        ticket, at = answer[1], waiter.now()
-        lost = lost_record(waiter.request, at, waiter.plan, ticket.keys, NOTHING, None)
-        record = msgspec.structs.replace(
-            waiter.opening or lost, outcome=Outcome.CLIENT_LEFT, reason="left_queue", cost=0
-        )
-        self.release(ticket, at, record)
-
-    def _serve(self, keys: Sequence[BudgetKey]) -> None:
-        for key in keys:
-            counter = self._counters.get(key)
-            if counter is not None and counter.busy:
-                self._serve_queue(counter)
-
-    def _serve_queue(self, counter: Counter) -> None:
-        while (waiter := counter.head()) is not None:
-            if self._ask(waiter, counter):
-                return
-
-    def _ask(self, waiter: Waiter, counter: Counter) -> bool:
-        """Run the rule of a queue's head again; True when it goes on waiting there."""
-        try:
-            verdict = waiter.rule(self.balance, True)
-            if isinstance(verdict, Wait):
-                other = self._counter(verdict.key)
-            elif isinstance(verdict, Deny):
-                self._answer(waiter, verdict)
-                return False
-            else:
-                blocker = self._blocker(verdict.keys, waiter)
-                if blocker is None:
-                    ticket = self._hold(waiter.request, waiter.plan, waiter.now(), verdict, waiter.opening)
-                    self._answer(waiter, (verdict, ticket))
-                    return False
-                other = blocker
-        except Exception as error:  # noqa: BLE001 - a caller's rule failed; that is for the caller, not for who freed the room
-            self._answer(waiter, error)
-            return False
-        if other is counter:
-            return True
-        other.join(waiter)
-        return False
-
-    def _answer(self, waiter: Waiter, answer: Answer | Exception) -> None:
-        waiter.counter = None
-        if waiter.answer.done():
-            return
-        if isinstance(answer, Exception):
-            waiter.answer.set_exception(answer)
-        else:
-            waiter.answer.set_result(answer)
-
-    def _last_chance(self, waiter: Waiter) -> None:
-        waiter.timer = None
-        counter = waiter.counter
-        if counter is None or waiter.answer.done():
-            return
-        try:
-            verdict = waiter.rule(self.balance, False)
-            if isinstance(verdict, Wait):
-                raise RuntimeError("a rule asked to wait where waiting is impossible")
-            if isinstance(verdict, Deny):
-                answer: Answer | Exception = verdict
-            else:
-                answer = verdict, self._hold(waiter.request, waiter.plan, waiter.now(), verdict, waiter.opening)
-        except Exception as error:  # noqa: BLE001 - a caller's rule failed; the caller has to hear of it
-            answer = error
-        self._answer(waiter, answer)
-        self._serve_queue(counter)
-
-    # The disk
-
-    def durable(self, mark: int) -> asyncio.Future[None]:
-        return self._marks.reached(mark)
-
-    def _post(self, news: News) -> None:
-        # On the writer's thread. The loop may have been closed without close(); then nobody is left to hear it.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._hear, news)
-
-    def _hear(self, news: News) -> None:
-        match news:
-            case Written():
-                before = self._marks.durable
-                self._trouble = self._trouble if self._file is None else ""
-                for position, entry in news.refused:
-                    self._take_out(before + 1 + position, entry)
-                self._marks.advance(before + news.count)
-            case Trouble():
-                self._trouble = news.what
-                self._marks.give_up(news.what)
-            case Asked():
-                for entry in () if self._ending else news.entries:
-                    if entry.id not in self._ids:
-                        self._append(entry)
-            case Stopped():
-                self._trouble = news.why or "the ledger is closed"
-                self._marks.end(self._trouble)
-                self._stopped.set_result(None)
-            case _:
-                assert_never(news)
-
-    def _take_out(self, mark: int, entry: Entry) -> None:
-        """An entry of a request that was closed long ago is not on disk, so it must not count in memory either."""
-        if isinstance(entry, Hold | Settle | Release):
-            self._marks.refuse(mark)
-            effect = undo(effect_of(entry))
-            for key in entry.keys:
-                counter = self._counter(key)
-                counter.balance = fold(counter.balance, effect)
-            self._serve(entry.keys)
-
-    def _look_at_the_clock(self) -> None:
-        # News of trouble make calls give up too; this covers a disk that hangs without failing.
-        self._timer = self._loop.call_later(min(1.0, self._give_up / 4), self._look_at_the_clock)
-        if self._marks.give_up(self._trouble or _SILENT):
-            self._trouble = self._trouble or _SILENT
-        self.look_at_the_file()
-
-    def look_at_the_file(self) -> None:
-        """Become unhealthy, for good, if the file was removed or replaced; a timer asks once a second."""
-        if _identity(self._path) != self._file:
-            self._file = None
-            self._trouble = f"{self._path} was removed or replaced under the running gateway; restart it"
-
-    # The end
-
-    async def flushed(self) -> None:
-        """Wait until everything appended so far is on disk. Raises LedgerUnavailableError like durable."""
-        await self.durable(self._mark)
-
-    async def close(self) -> None:
-        if self._end():
-            return
-        self._writer.close()
-        try:
-            await asyncio.wait((self._stopped,), timeout=self._give_up)
-        finally:
-            self._free()
-        if self._marks.durable < self._mark:
-            raise LedgerUnavailableError(f"the last entries could not be written: {self._trouble or _SILENT}")
-
-    def abandon(self) -> None:
-        """Let go of the store at once, as a crash would: what is not on disk yet is dropped."""
-        if not self._end():
-            self._free()
-
-    def _end(self) -> bool:
-        if self._ending:
-            return True
-        self._ending = True
-        for counter in self._counters.values():
-            while (waiter := counter.head()) is not None:
-                self._answer(waiter, LedgerUnavailableError("the ledger is closing"))
-        return False
-
-    def _free(self) -> None:
-        self._timer.cancel()
-        self._writer.abandon()
+    def close(self) -> None:
         self._db.close()
         self._lock.free()
 

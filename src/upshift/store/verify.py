@@ -1,19 +1,28 @@
 """Is the ledger on disk sound: nothing lost, changed, counted twice or left out?"""
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import msgspec
 
 from upshift.model.budget import EMPTY, NOTHING, Amount, Balance
 from upshift.model.fold import Effect, fold
-from upshift.store.group import NO_DIGEST, group_digest
+from upshift.store.draft import NO_DIGEST, group_digest
 from upshift.store.rows import HOLD, NOTE, RELEASE, Held, Row, Value, budget_ids, held_from
-from upshift.store.schema import BUDGET_COLUMNS, CALL_COLUMNS, DEED_COLUMNS, PROFILE_COLUMNS, check_version
+from upshift.store.schema import (
+    BUDGET_COLUMNS,
+    CALL_COLUMNS,
+    COUNTER_COLUMNS,
+    DEED_COLUMNS,
+    PROFILE_COLUMNS,
+    check_version,
+)
 
 _SHOWN = 100
+_ASKED = 500
 _SINCE = 1
 """Where profiles and budgets have the first entry of their group."""
 _AMOUNTS = ("counted_tokens", "counted", "held_tokens", "held_nano")
@@ -40,6 +49,8 @@ class Verification(msgspec.Struct, frozen=True):
     open_holds: int
     digest: str
     problems: tuple[Problem, ...]
+    retained: int = 0
+    """Up to this entry only the chain of commits could be read, since months of calls were dropped."""
 
 
 def verify(path: Path) -> Verification:
@@ -51,18 +62,27 @@ def verify(path: Path) -> Verification:
     try:
         check_version(db)
         db.execute("BEGIN")
-        return _Check(db).run()
+        return check(lambda sql: iter(db.execute(sql)))
     finally:
         db.close()
+
+
+Source: TypeAlias = Callable[[str], Iterator[Any]]
+"""Gives the rows of a query piece by piece. All queries see the store as it was at one moment."""
+
+
+def check(source: Source, retained: int = 0) -> Verification:
+    """Read a whole store that has our tables, in whatever database; calls up to entry `retained` may be missing."""
+    return _Check(source, retained).run()
 
 
 class _Stream:
     """Rows in the order of one of their columns, taken piece by piece."""
 
-    def __init__(self, db: sqlite3.Connection, table: str, columns: Sequence[str], by: int = 0) -> None:
-        key = columns[by]
-        sql = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {key}, {columns[0]}"  # noqa: S608 - our own names
-        self._rows: Iterator[Row] = iter(db.execute(sql))
+    def __init__(self, source: Source, table: str, columns: Sequence[str], by: int = 0) -> None:
+        picked = ", ".join(f'"{name}"' for name in columns)
+        sql = f'SELECT {picked} FROM {table} ORDER BY "{columns[by]}", "{columns[0]}"'  # noqa: S608 - our own names
+        self._rows: Iterator[Row] = source(sql)
         self._by = by
         self._next = next(self._rows, None)
 
@@ -82,27 +102,30 @@ class _Stream:
 
 
 class _Check:
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+    def __init__(self, source: Source, retained: int) -> None:
+        self._source = source
+        self._retained = retained
         self._problems: list[Problem] = []
         self._balances: dict[int, Balance] = {}
         self._profiles: dict[int, tuple[str, tuple[int, ...]]] = {}
         """Kind and budgets of each profile so far."""
         self._open: dict[str, Amount] = {}
+        self._partial: set[int] = set()
+        """Budgets whose first entries may be missing."""
         self._entries = 0
         self._calls = 0
         self._groups = 0
         self._digest = NO_DIGEST
-        self._hold_stream = iter(db.execute("SELECT last_seq, document FROM holds ORDER BY last_seq"))
+        self._hold_stream = source("SELECT last_seq, document FROM holds ORDER BY last_seq")
         self._next_holds: tuple[int, bytes] | None = next(self._hold_stream, None)
-        self._call_stream = _Stream(db, "calls", CALL_COLUMNS)
-        self._deed_stream = _Stream(db, "deeds", DEED_COLUMNS)
-        self._profile_stream = _Stream(db, "profiles", PROFILE_COLUMNS, _SINCE)
-        self._budget_stream = _Stream(db, "budgets", BUDGET_COLUMNS, _SINCE)
+        self._call_stream = _Stream(source, "calls", CALL_COLUMNS)
+        self._deed_stream = _Stream(source, "deeds", DEED_COLUMNS)
+        self._profile_stream = _Stream(source, "profiles", PROFILE_COLUMNS, _SINCE)
+        self._budget_stream = _Stream(source, "budgets", BUDGET_COLUMNS, _SINCE)
 
     def run(self) -> Verification:
         last = 0
-        for first, last_of_group, low, digest in self._db.execute(
+        for first, last_of_group, low, digest in self._source(
             "SELECT first_seq, last_seq, low, digest FROM groups ORDER BY last_seq"
         ):
             if first != last + 1:
@@ -130,6 +153,7 @@ class _Check:
             open_holds=len(self._open),
             digest=self._digest.hex(),
             problems=tuple(self._problems),
+            retained=self._retained,
         )
 
     def _say(self, seq: int, what: str) -> None:
@@ -143,7 +167,7 @@ class _Check:
         found = group_digest(
             self._digest, first, last, low, _flat(budgets), _flat(profiles), document, _flat(calls), _flat(deeds)
         )
-        if found != digest:
+        if found != digest and last > self._retained:
             self._say(first, f"entries {first} to {last} are not what was written (the digest differs)")
         # Go on from what the file says, so that one change is one problem and not one per later group.
         self._digest = digest
@@ -152,6 +176,9 @@ class _Check:
         for profile in profiles:
             known = dict(zip(PROFILE_COLUMNS, profile, strict=True))
             self._profiles[_whole(known["id"])] = str(known["kind"]), budget_ids(str(known["keys"]))
+        if last <= self._retained:
+            self._partial.update(_whole(budget[0]) for budget in budgets)
+            return
         entries: list[tuple[int, Held | Row]] = [(held.seq, held) for held in self._helds(first, document)]
         entries += [(_whole(row[0]), row) for row in chain(calls, deeds)]
         entries.sort(key=lambda entry: entry[0])
@@ -212,9 +239,9 @@ class _Check:
         elif kind == NOTE:
             if opened is not None:
                 self._say(seq, f"request {request} was noted though it held")
-        elif opened is None:
+        elif opened is None and not self._retained:
             self._say(seq, f"request {request} was closed without a hold before it")
-        elif opened != held:
+        elif opened is not None and opened != held:
             self._say(seq, f"request {request} returned another amount than was held")
         if kind in {NOTE, RELEASE} and spent != NOTHING:
             self._say(seq, f"{kind} of {request} counts")
@@ -235,22 +262,29 @@ class _Check:
 
     def _requests(self) -> None:
         twice = "SELECT max(seq), request FROM calls GROUP BY request HAVING count(*) > 1"
-        for seq, request in self._db.execute(twice).fetchmany(_SHOWN):
+        for seq, request in islice(self._source(twice), _SHOWN):
             self._say(seq, f"request {request} was closed more than once")
         # One that was opened again and closed again was closed twice, so only those still open are left to look for.
-        for request in self._open:
-            for (seq,) in self._db.execute("SELECT seq FROM calls WHERE request = ?", (request,)):
+        still = iter(self._open)
+        while some := list(islice(still, _ASKED)):
+            again = f"SELECT seq, request FROM calls WHERE request IN ({_listed(some)})"  # noqa: S608 - quoted
+            for seq, request in self._source(again):
                 self._say(seq, f"request {request} held after it was closed")
 
     def _counters(self) -> None:
-        for budget, *figures in self._db.execute("SELECT * FROM counters ORDER BY budget"):
+        counters = f"SELECT {', '.join(COUNTER_COLUMNS)} FROM counters ORDER BY budget"  # noqa: S608 - our own names
+        for budget, *figures in self._source(counters):
             stored = Balance(Amount(*figures[0:2]), Amount(*figures[2:4]), Amount(*figures[4:6]))
             replayed = self._balances.pop(budget, EMPTY)
-            if stored != replayed:
+            if stored != replayed and budget not in self._partial:
                 self._say(0, f"counter {budget} says {_show(stored)}, its entries say {_show(replayed)}")
         for budget, balance in self._balances.items():
-            if balance != EMPTY:
+            if balance != EMPTY and budget not in self._partial:
                 self._say(0, f"counter {budget} is missing; its entries say {_show(balance)}")
+
+
+def _listed(texts: Iterable[str]) -> str:
+    return ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
 
 
 def _flat(rows: Sequence[Row]) -> list[Value]:

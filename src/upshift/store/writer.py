@@ -1,6 +1,5 @@
 """How do entries go from the event loop to the disk without either waiting for the other?"""
 
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -9,13 +8,16 @@ from typing import TypeAlias
 
 import msgspec
 
-from upshift.model.entry import Adjust, Decision, Entry, Grant, Settle
-from upshift.store.group import GroupWriter
+from upshift.model.entry import Adjust, Decision, Entry, Grant, Hold, Settle
+from upshift.store.backend import FencedError, Groups, StoreTroubleError
+from upshift.store.draft import ConflictError
 from upshift.store.rows import storable
 
 LARGEST_GROUP = 4096
 LOOK_SECONDS = 0.2
 """How often the inbox of other processes is looked at."""
+LINGER_SECONDS = 0.002
+"""How long holds may wait in memory for the record of a quick answer, to be written with it."""
 _FIRST_RETRY, _LAST_RETRY = 0.01, 1.0
 
 
@@ -50,18 +52,27 @@ News: TypeAlias = Written | Trouble | Asked | Stopped
 class Writer:
     """One thread that commits whatever is queued, and starts again as soon as a commit has ended.
 
-    `report` is called on this thread, once per commit.
+    `report` is called on this thread, once per commit that is on disk. A group of nothing but holds that nobody waits
+    for is written without waiting for the disk: it is there as soon as the next one is, or when the queue stays empty.
     """
 
-    def __init__(self, groups: GroupWriter, report: Callable[[News], object]) -> None:
+    def __init__(self, groups: Groups, report: Callable[[News], object]) -> None:
         self._groups = groups
         self._report = report
         self._queue: deque[Entry] = deque()
         self._wake = threading.Event()
         self._idle = False
+        self._lazy = False
         self._closing = False
         self._abandoned = threading.Event()
         self._looked = 0.0
+        self._wanted = 0
+        self._reported = 0
+        self._unsynced = 0
+        """How many of the entries after those reported are written, but perhaps not on disk."""
+        self._unsynced_since = 0.0
+        self._refusals: list[tuple[int, Entry]] = []
+        """Those of them that were refused, with positions after the last one reported."""
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -69,8 +80,15 @@ class Writer:
         """Queue an entry. Only for the event loop's thread."""
         self._queue.append(entry)
         # The thread says that it is idle before it looks at the queue a last time, so this is never missed.
-        if self._idle:
+        if self._idle or (self._lazy and type(entry) is not Hold):
             self._wake.set()
+
+    def want(self, mark: int) -> None:
+        """Somebody waits for the first `mark` entries to be on disk. Only for the event loop's thread."""
+        if mark > self._wanted:
+            self._wanted = mark
+            if self._idle or self._lazy:
+                self._wake.set()
 
     def close(self) -> None:
         """Write what is queued, then stop."""
@@ -90,9 +108,13 @@ class Writer:
                 entries = self._take()
                 if entries:
                     self._write(entries)
+                elif self._unsynced:
+                    self._sync()
                 elif self._closing:
                     break
                 self._look()
+        except FencedError as error:
+            why = str(error)
         except BaseException as bug:  # noqa: BLE001 - the edge of the thread: a silent end would freeze all callers
             why = repr(bug)
         self._groups.close()
@@ -102,31 +124,45 @@ class Writer:
         queue = self._queue
         if not queue:
             self._idle = True
-            if not queue and not self._closing and not self._abandoned.is_set():
+            if not queue and not self._closing and not self._abandoned.is_set() and not self._awaited():
                 self._wake.wait(LOOK_SECONDS)
             self._idle = False
             self._wake.clear()
+        if queue and self._wanted <= self._reported and all(type(entry) is Hold for entry in tuple(queue)):
+            self._linger()
         return [queue.popleft() for _ in range(min(len(queue), LARGEST_GROUP))]
 
+    def _linger(self) -> None:
+        """Leave holds that nobody waits for in the queue for a moment: a quick answer's record comes along with them."""
+        self._lazy = True
+        # Again, since a record may have come before it was said that one is waited for.
+        if self._wanted <= self._reported and all(type(entry) is Hold for entry in tuple(self._queue)):
+            self._wake.wait(LINGER_SECONDS)
+        self._lazy = False
+        self._wake.clear()
+
     def _write(self, entries: Sequence[Entry]) -> None:
-        count, delay = len(entries), _FIRST_RETRY
-        left = list(enumerate(entries))
-        refused: list[tuple[int, Entry]] = []
-        mended = False
+        delay, mended = _FIRST_RETRY, False
+        left = list(enumerate(entries, self._unsynced))
+        durable = self._wanted > self._reported or any(type(entry) is not Hold for entry in entries) or self._late()
         while not self._abandoned.is_set():
             try:
                 if left:
-                    self._groups.write([entry for _, entry in left])
-                self._report(Written(count, tuple(refused)))
+                    self._groups.write([entry for _, entry in left], durable=durable)
+                if not self._unsynced:
+                    self._unsynced_since = time.monotonic()
+                self._unsynced += len(entries)
+                if durable and left:
+                    self._told()
                 return
             except (ValueError, OverflowError):
                 if mended:
                     raise
                 mended, left = True, [(at, storable(entry)) for at, entry in left]
-            except sqlite3.Error as error:
+            except (ConflictError, StoreTroubleError) as error:
                 known = self._refused(error, [entry for _, entry in left])
                 if known:
-                    refused += [left[at] for at in known]
+                    self._refusals += [left[at] for at in known]
                     left = [told for at, each in enumerate(left) if (told := _instead(each, at in known))]
                     continue
                 self._report(Trouble(str(error)))
@@ -134,18 +170,45 @@ class Writer:
                 delay = min(_LAST_RETRY, delay * 2)
                 self._reconnect()
 
-    def _refused(self, error: sqlite3.Error, entries: Sequence[Entry]) -> set[int]:
-        if not isinstance(error, sqlite3.IntegrityError):
+    def _awaited(self) -> bool:
+        return self._unsynced > 0 and self._wanted > self._reported
+
+    def _late(self) -> bool:
+        """Whether what is written has waited for the disk long enough."""
+        return self._unsynced > 0 and time.monotonic() - self._unsynced_since > LOOK_SECONDS
+
+    def _sync(self) -> None:
+        delay = _FIRST_RETRY
+        while not self._abandoned.is_set():
+            try:
+                self._groups.sync()
+            except StoreTroubleError as error:
+                self._report(Trouble(str(error)))
+                self._abandoned.wait(delay)
+                delay = min(_LAST_RETRY, delay * 2)
+                continue
+            self._told()
+            return
+
+    def _told(self) -> None:
+        count, refused = self._unsynced, tuple(self._refusals)
+        self._reported += count
+        self._unsynced = 0
+        self._refusals.clear()
+        self._report(Written(count, refused))
+
+    def _refused(self, error: Exception, entries: Sequence[Entry]) -> set[int]:
+        if not isinstance(error, ConflictError):
             return set()
         try:
             return set(self._groups.refused(entries))
-        except sqlite3.Error:
+        except StoreTroubleError:
             return set()
 
     def _reconnect(self) -> None:
         try:
             self._groups.reconnect()
-        except sqlite3.Error as error:
+        except StoreTroubleError as error:
             self._report(Trouble(str(error)))
 
     def _look(self) -> None:
@@ -155,7 +218,7 @@ class Writer:
         self._looked = now
         try:
             asked = self._groups.inbox()
-        except sqlite3.Error:
+        except StoreTroubleError:
             # Nothing of ours is at stake: whoever asked finds it in the inbox until a look succeeds.
             return
         if asked:

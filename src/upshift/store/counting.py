@@ -1,0 +1,481 @@
+"""How does one process decide for all: counters in memory, entries queued for whatever database keeps them?"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import assert_never
+
+import msgspec
+
+from upshift.model.budget import NOTHING, Amount, Balance, BudgetKey
+from upshift.model.entry import Adjust, Alert, Decision, Entry, Grant, Hold, Note, Release, Settle
+from upshift.model.fold import Effect, effect_of, fold, undo
+from upshift.model.ids import PlanHash, RequestId
+from upshift.model.metered import Metered, Outcome
+from upshift.model.span import Instant
+from upshift.store.backend import Groups, Lookup, StoreTroubleError
+from upshift.store.counter import Answer, Counter, Waiter
+from upshift.store.ledger import (
+    Admit,
+    Deny,
+    DuplicateRequestError,
+    Extension,
+    LedgerUnavailableError,
+    Recovered,
+    Rule,
+    Ticket,
+    Wait,
+)
+from upshift.store.marks import Marks
+from upshift.store.recovery import Found
+from upshift.store.rows import lost_record
+from upshift.store.writer import Asked, News, Stopped, Trouble, Writer, Written
+
+GIVE_UP_SECONDS = 20.0
+_KEPT_CLOSED = 32_768
+"""So many closed request ids at least are remembered, to refuse one that comes again."""
+_KEPT_COUNTERS = 200_000
+"""Counters in memory before those that rest are dropped (they are read from the disk when needed again)."""
+
+_SILENT = "the disk does not answer"
+
+
+class CountingLedger:
+    """The ledger that keeps the counters itself. Opened, used and closed on one event loop."""
+
+    def __init__(self, groups: Groups, lookup: Lookup, give_up_seconds: float, recovered: Recovered) -> None:
+        """Takes over `groups` and `lookup`, which nobody else may use any more."""
+        self._loop = asyncio.get_running_loop()
+        self._lookup = lookup
+        self._gone = ""
+        self._give_up = give_up_seconds
+        self._counters: dict[BudgetKey, Counter] = {}
+        self._sweep_at = _KEPT_COUNTERS
+        self._open: dict[RequestId, Ticket] = {}
+        self._waiting: set[RequestId] = set()
+        """Every request that stands in a queue, and some that have just left one: empty means that nobody waits."""
+        self._closed: set[RequestId] = set()
+        self._closed_before: set[RequestId] = set()
+        self._ids: set[str] = set()
+        self._arrivals = 0
+        self._mark = 0
+        self._marks = Marks(give_up_seconds)
+        self._trouble = ""
+        self._ending = False
+        self._stopped: asyncio.Future[None] = self._loop.create_future()
+        self._recovered = recovered
+        self._taken_over: list[tuple[Ticket, Found]] = []
+        self._writer = Writer(groups, self._post)
+        self._timer = self._loop.call_later(min(1.0, give_up_seconds / 4), self._look_at_the_clock)
+
+    @property
+    def recovered(self) -> Recovered:
+        """What this start found in flight."""
+        return self._recovered
+
+    @property
+    def healthy(self) -> bool:
+        return not self._trouble
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not healthy, for people; empty when it is."""
+        return self._trouble
+
+    def open_requests(self) -> Sequence[RequestId]:
+        return tuple(self._open)
+
+    # Taking over
+
+    def take_over(self, found: Sequence[Found]) -> None:
+        """Go on with what another process let in and nobody closed; for whoever opens the ledger."""
+        for each in found:
+            ticket = Ticket(each.request, each.opening.plan, each.keys, each.held, 0)
+            self._open[each.request] = ticket
+            self._taken_over.append((ticket, each))
+
+    @property
+    def taken_over(self) -> Sequence[tuple[Ticket, Found]]:
+        """What was open when this ledger was opened, if that was not settled at once."""
+        return self._taken_over
+
+    def outcome_of(self, request: RequestId) -> Outcome | None:
+        """How a request was closed, as far as that is on disk. Raises LedgerUnavailableError."""
+        try:
+            return self._lookup.outcome(request)
+        except StoreTroubleError as error:
+            raise LedgerUnavailableError(f"request {request} cannot be looked up: {error}") from error
+
+    # Counters
+
+    def balance(self, key: BudgetKey) -> Balance:
+        counter = self._counters.get(key)
+        return self._load(key).balance if counter is None else counter.balance
+
+    async def refresh(self, keys: Sequence[BudgetKey]) -> None:
+        """Nothing to do: the counters are here."""
+
+    def _counter(self, key: BudgetKey) -> Counter:
+        return self._counters.get(key) or self._load(key)
+
+    def _load(self, key: BudgetKey) -> Counter:
+        try:
+            balance = self._lookup.balance(key)
+        except StoreTroubleError as error:
+            raise LedgerUnavailableError(f"counter {key.path()} cannot be read: {error}") from error
+        counter = self._counters[key] = Counter(balance)
+        return counter
+
+    def know(self, balances: Iterable[tuple[BudgetKey, Balance]]) -> None:
+        """Counters as they are on disk, so that they need not be read one by one; only before the first entry."""
+        self._counters.update((key, Counter(balance)) for key, balance in balances)
+
+    def _sweep(self) -> None:
+        """Forget counters of days gone by: those that are on disk, hold nothing and are waited for by nobody."""
+        self._counters = {
+            key: counter
+            for key, counter in self._counters.items()
+            if counter.mark > self._marks.durable or counter.balance.held != NOTHING or counter.head() is not None
+        }
+        self._sweep_at = max(_KEPT_COUNTERS, 2 * len(self._counters))
+
+    # Appending
+
+    def _put(self, entry: Entry, keys: Sequence[BudgetKey], effect: Effect) -> int:
+        # All are found before any is changed. A call's are in memory, since its rule has read them.
+        try:
+            counters = list(map(self._counters.__getitem__, keys))
+        except KeyError:
+            counters = [self._counter(key) for key in keys]
+        self._mark = mark = self._mark + 1
+        for counter in counters:
+            counter.balance = fold(counter.balance, effect)
+            counter.mark = mark
+        self._writer.put(entry)
+        return mark
+
+    def _hold(self, request: RequestId, plan: PlanHash, at: Instant, admit: Admit, opening: Metered | None) -> Ticket:
+        amount = admit.amount
+        entry = Hold(request, at, plan, admit.keys, amount, opening)
+        ticket = Ticket(request, plan, admit.keys, amount, self._put(entry, admit.keys, Effect(NOTHING, amount)))
+        self._open[request] = ticket
+        return ticket
+
+    def _shut(self, ticket: Ticket, entry: Settle | Release, effect: Effect) -> int:
+        request = ticket.request
+        mark = self._put(entry, ticket.keys, effect)
+        ticket.closed = True
+        self._open.pop(request, None)
+        self._remember(request)
+        if self._waiting:
+            self._serve(ticket.keys)
+        return mark
+
+    def _remember(self, request: RequestId) -> None:
+        if len(self._closed) >= _KEPT_CLOSED:
+            self._closed_before, self._closed = self._closed, set()
+        self._closed.add(request)
+
+    async def decide(
+        self,
+        request: RequestId,
+        plan: PlanHash,
+        now: Callable[[], Instant],
+        rule: Rule,
+        patience_seconds: float,
+        opening: Metered | None = None,
+    ) -> Answer:
+        if (
+            request in self._open
+            or request in self._closed
+            or request in self._waiting
+            or request in self._closed_before
+        ):
+            raise DuplicateRequestError(request)
+        if self._trouble or self._ending:
+            raise LedgerUnavailableError(self._trouble or "the ledger is closing")
+        if len(self._counters) > self._sweep_at:
+            self._sweep()
+        may_wait = patience_seconds > 0
+        verdict = rule(self.balance, may_wait)
+        if isinstance(verdict, Admit):
+            blocker = self._blocker(verdict.keys, None) if may_wait and self._waiting else None
+            if blocker is None:
+                return verdict, self._hold(request, plan, now(), verdict, opening)
+        elif isinstance(verdict, Deny):
+            return verdict
+        elif may_wait:
+            blocker = self._counter(verdict.key)
+        else:
+            raise RuntimeError("a rule asked to wait where waiting is impossible")
+        self._arrivals += 1
+        answer = self._loop.create_future()
+        waiter = Waiter(self._arrivals, request, plan, now, rule, opening, answer)
+        return await self._queue(waiter, blocker, patience_seconds)
+
+    async def extend(self, ticket: Ticket, rule: Extension, at: Instant) -> Amount:
+        if ticket.closed:
+            return NOTHING
+        more = rule(self.balance)
+        if more == NOTHING:
+            return NOTHING
+        self._put(Hold(ticket.request, at, ticket.plan, ticket.keys, more), ticket.keys, Effect(held=more))
+        ticket.held = ticket.held + more
+        return more
+
+    def settle(self, ticket: Ticket, at: Instant, amount: Amount, record: Metered) -> int:
+        if ticket.closed:
+            return self._mark
+        if record.counted != amount.nano or record.counted_tokens != amount.tokens:
+            record = msgspec.structs.replace(record, counted=amount.nano, counted_tokens=amount.tokens)
+        held = ticket.held
+        entry = Settle(ticket.request, at, ticket.keys, held, amount, record)
+        return self._shut(ticket, entry, Effect(amount, Amount(-held.tokens, -held.nano)))
+
+    def release(self, ticket: Ticket, at: Instant, record: Metered) -> int:
+        if ticket.closed:
+            return self._mark
+        if record.counted or record.counted_tokens:
+            record = msgspec.structs.replace(record, counted=0, counted_tokens=0)
+        held = ticket.held
+        entry = Release(ticket.request, at, ticket.keys, held, record)
+        return self._shut(ticket, entry, Effect(NOTHING, Amount(-held.tokens, -held.nano)))
+
+    def note(self, record: Metered, at: Instant) -> int:
+        request = record.request
+        if request in self._open:
+            raise ValueError(f"request {request} holds; it has to be settled or released")
+        if request in self._closed or request in self._closed_before:
+            return self._mark
+        self._remember(request)
+        self._mark += 1
+        self._writer.put(Note(request, at, record))
+        return self._mark
+
+    def append(self, entry: Adjust | Grant | Alert | Decision) -> int | None:
+        return None if self._happened(entry.id) else self._append(entry)
+
+    def _append(self, entry: Adjust | Grant | Alert | Decision) -> int:
+        keys = entry.keys if isinstance(entry, Adjust | Grant) else ()
+        mark = self._put(entry, keys, effect_of(entry))
+        self._ids.add(entry.id)
+        self._serve(keys)
+        return mark
+
+    def _happened(self, id_: str) -> bool:
+        if id_ in self._ids:
+            return True
+        try:
+            known = self._lookup.known(id_)
+        except StoreTroubleError as error:
+            raise LedgerUnavailableError(f"entry {id_} cannot be looked up: {error}") from error
+        if known:
+            self._ids.add(id_)
+        return known
+
+    # Queues. Every head waits because its rule last said so; everyone behind waits because of the head.
+
+    def _blocker(self, keys: Sequence[BudgetKey], me: Waiter | None) -> Counter | None:
+        """A counter of `keys` for which somebody waits who came before `me` (None: who is only coming)."""
+        for key in keys:
+            counter = self._counter(key)
+            if counter.busy:
+                head = counter.head()
+                if head is not None and (me is None or head.arrival < me.arrival):
+                    return counter
+        return None
+
+    async def _queue(self, waiter: Waiter, counter: Counter, patience_seconds: float) -> Answer:
+        counter.join(waiter)
+        waiter.timer = self._loop.call_later(patience_seconds, self._last_chance, waiter)
+        self._waiting.add(waiter.request)
+        try:
+            return await waiter.answer
+        except asyncio.CancelledError:
+            answer = waiter.answer
+            if answer.done() and not answer.cancelled() and answer.exception() is None:
+                self._take_back(waiter, answer.result())
+            raise
+        finally:
+            self._leave(waiter)
+
+    def _leave(self, waiter: Waiter) -> None:
+        """Out of the queue, for whatever reason; whoever stood behind may be next."""
+        counter, waiter.counter = waiter.counter, None
+        self._waiting.discard(waiter.request)
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+            waiter.timer = None
+        if counter is not None:
+            self._serve_queue(counter)
+
+    def _take_back(self, waiter: Waiter, answer: Answer) -> None:
+        """The call was let in but its task was cancelled before it could know."""
+        if isinstance(answer, Deny) or answer[1].closed:
+            return
+        ticket, at = answer[1], waiter.now()
+        lost = lost_record(waiter.request, at, waiter.plan, ticket.keys, NOTHING, None)
+        record = msgspec.structs.replace(
+            waiter.opening or lost, outcome=Outcome.CLIENT_LEFT, reason="left_queue", cost=0
+        )
+        self.release(ticket, at, record)
+
+    def _serve(self, keys: Sequence[BudgetKey]) -> None:
+        for key in keys:
+            counter = self._counters.get(key)
+            if counter is not None and counter.busy:
+                self._serve_queue(counter)
+
+    def _serve_queue(self, counter: Counter) -> None:
+        while (waiter := counter.head()) is not None:
+            if self._ask(waiter, counter):
+                return
+
+    def _ask(self, waiter: Waiter, counter: Counter) -> bool:
+        """Run the rule of a queue's head again; True when it goes on waiting there."""
+        try:
+            verdict = waiter.rule(self.balance, True)
+            if isinstance(verdict, Wait):
+                other = self._counter(verdict.key)
+            elif isinstance(verdict, Deny):
+                self._answer(waiter, verdict)
+                return False
+            else:
+                blocker = self._blocker(verdict.keys, waiter)
+                if blocker is None:
+                    ticket = self._hold(waiter.request, waiter.plan, waiter.now(), verdict, waiter.opening)
+                    self._answer(waiter, (verdict, ticket))
+                    return False
+                other = blocker
+        except Exception as error:  # noqa: BLE001 - a caller's rule failed; that is for the caller, not for who freed the room
+            self._answer(waiter, error)
+            return False
+        if other is counter:
+            return True
+        other.join(waiter)
+        return False
+
+    def _answer(self, waiter: Waiter, answer: Answer | Exception) -> None:
+        waiter.counter = None
+        if waiter.answer.done():
+            return
+        if isinstance(answer, Exception):
+            waiter.answer.set_exception(answer)
+        else:
+            waiter.answer.set_result(answer)
+
+    def _last_chance(self, waiter: Waiter) -> None:
+        waiter.timer = None
+        counter = waiter.counter
+        if counter is None or waiter.answer.done():
+            return
+        try:
+            verdict = waiter.rule(self.balance, False)
+            if isinstance(verdict, Wait):
+                raise RuntimeError("a rule asked to wait where waiting is impossible")
+            if isinstance(verdict, Deny):
+                answer: Answer | Exception = verdict
+            else:
+                answer = verdict, self._hold(waiter.request, waiter.plan, waiter.now(), verdict, waiter.opening)
+        except Exception as error:  # noqa: BLE001 - a caller's rule failed; the caller has to hear of it
+            answer = error
+        self._answer(waiter, answer)
+        self._serve_queue(counter)
+
+    # The disk
+
+    def durable(self, mark: int) -> asyncio.Future[None]:
+        if mark > self._marks.durable:
+            self._writer.want(mark)
+        return self._marks.reached(mark)
+
+    def _post(self, news: News) -> None:
+        # On the writer's thread. The loop may have been closed without close(); then nobody is left to hear it.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._hear, news)
+
+    def _hear(self, news: News) -> None:
+        match news:
+            case Written():
+                before = self._marks.durable
+                self._trouble = self._gone
+                for position, entry in news.refused:
+                    self._take_out(before + 1 + position, entry)
+                self._marks.advance(before + news.count)
+            case Trouble():
+                self._trouble = news.what
+                self._marks.give_up(news.what)
+            case Asked():
+                for entry in () if self._ending else news.entries:
+                    if entry.id not in self._ids:
+                        self._append(entry)
+            case Stopped():
+                self._trouble = news.why or "the ledger is closed"
+                self._marks.end(self._trouble)
+                self._stopped.set_result(None)
+            case _:
+                assert_never(news)
+
+    def _take_out(self, mark: int, entry: Entry) -> None:
+        """An entry of a request that was closed long ago is not on disk, so it must not count in memory either."""
+        if isinstance(entry, Hold | Settle | Release):
+            self._marks.refuse(mark)
+            effect = undo(effect_of(entry))
+            for key in entry.keys:
+                counter = self._counter(key)
+                counter.balance = fold(counter.balance, effect)
+            self._serve(entry.keys)
+
+    def _look_at_the_clock(self) -> None:
+        # News of trouble make calls give up too; this covers a disk that hangs without failing.
+        self._timer = self._loop.call_later(min(1.0, self._give_up / 4), self._look_at_the_clock)
+        if self._marks.give_up(self._trouble or _SILENT):
+            self._trouble = self._trouble or _SILENT
+        self.look_at_the_file()
+
+    def look_at_the_file(self) -> None:
+        """Become unhealthy, for good, if what is written would not be found again; a timer asks once a second."""
+        if not self._gone:
+            self._gone = self._lookup.gone()
+        self._trouble = self._gone or self._trouble
+
+    # The end
+
+    async def flushed(self) -> None:
+        """Wait until everything appended so far is on disk. Raises LedgerUnavailableError like durable."""
+        await self.durable(self._mark)
+
+    async def ended(self) -> str:
+        """Wait until nothing more will be written, whatever happens, and say why: for one, that it was fenced."""
+        await asyncio.shield(self._stopped)
+        return self._trouble
+
+    async def close(self) -> None:
+        if self._end():
+            return
+        self._writer.close()
+        try:
+            await asyncio.wait((self._stopped,), timeout=self._give_up)
+        finally:
+            self._free()
+        if self._marks.durable < self._mark:
+            raise LedgerUnavailableError(f"the last entries could not be written: {self._trouble or _SILENT}")
+
+    def abandon(self) -> None:
+        """Let go of the store at once, as a crash would: what is not on disk yet is dropped."""
+        if not self._end():
+            self._free()
+
+    def _end(self) -> bool:
+        if self._ending:
+            return True
+        self._ending = True
+        for counter in self._counters.values():
+            while (waiter := counter.head()) is not None:
+                self._answer(waiter, LedgerUnavailableError("the ledger is closing"))
+        return False
+
+    def _free(self) -> None:
+        self._timer.cancel()
+        self._writer.abandon()
+        self._lookup.close()

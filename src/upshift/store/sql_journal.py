@@ -1,0 +1,320 @@
+"""What do plans, keys, consents, decisions and alerts come to in SQL, whatever database keeps them?"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from upshift.model.budget import Amount, Balance
+from upshift.model.entry import Adjust, Decision, Grant
+from upshift.model.ids import KeyId, PlanHash, RequestId, TenantId, WorkloadId
+from upshift.model.key import Key
+from upshift.model.money import Nano
+from upshift.model.span import MICROS, Instant, Window, period_of
+from upshift.store.journal import (
+    Account,
+    Applied,
+    Call,
+    Delivery,
+    DeliveryState,
+    Dimension,
+    OptIn,
+    Raised,
+    UnknownKeyError,
+    Used,
+)
+from upshift.store.reports import COLUMNS, conditions
+from upshift.store.rows import alert_from, budget_ids, decision_from, encode, key_from, record_from
+
+OPT_IN, OPT_OUT = "payg-opt-in", "payg-opt-out"
+
+_FARTHEST_ZONE = 14 * 3600 * MICROS
+_ALL = 2**62
+"""More rows than there are."""
+
+_BUDGET = 'tenant, "user", workload, bucket, "window", period'
+
+_CLAIM = """
+INSERT INTO deliveries (alert, channel, attempts, claimed, done, failed, why) VALUES (?, ?, 1, ?, NULL, NULL, '')
+ON CONFLICT (alert, channel) DO UPDATE
+SET attempts = deliveries.attempts + 1, claimed = excluded.claimed, failed = NULL
+WHERE deliveries.done IS NULL AND (deliveries.failed IS NOT NULL OR deliveries.claimed <= ?)
+"""
+
+_decode_key = msgspec.json.Decoder(Key).decode
+
+Fields: TypeAlias = tuple[Any, ...]
+
+
+class Session(Protocol):
+    """An open transaction that sees every group and lets nobody append another. Question marks stand for values."""
+
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[Fields]: ...
+
+    def append(self, decision: Decision) -> bool:
+        """Append a decision as a group of its own; False when its id is known."""
+
+
+class SqlJournal(ABC):
+    """All of a `Journal` but the connection, and what reports ask. Everything raises StoreTroubleError."""
+
+    @abstractmethod
+    def _read(self, sql: str, values: Sequence[object] = ()) -> list[Fields]: ...
+
+    @abstractmethod
+    def _change(self, sql: str, values: Sequence[object]) -> int:
+        """One statement, and how many rows it changed."""
+
+    @abstractmethod
+    def _write(self) -> AbstractContextManager[Session]: ...
+
+    @abstractmethod
+    def _keys(self) -> list[Fields]:
+        """The documents of all keys, oldest first."""
+
+    @abstractmethod
+    def usage(
+        self,
+        by: Sequence[Dimension],
+        since: Instant,
+        until: Instant,
+        where: Mapping[Dimension, str] | None = None,
+    ) -> Sequence[Used]: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def version(self) -> int:
+        return int(self._read("SELECT number FROM changes")[0][0])
+
+    # Plans
+
+    def apply_plan(self, hash_: PlanHash, document: bytes, name: str, by: str, at: Instant) -> None:
+        with self._write() as session:
+            last = session.read("SELECT seq, hash FROM plans ORDER BY seq DESC LIMIT 1")
+            if last and last[0][1] == hash_:
+                return
+            number = last[0][0] + 1 if last else 1
+            session.read(
+                'INSERT INTO plans (seq, hash, document, name, "by", at) VALUES (?, ?, ?, ?, ?, ?)',
+                (number, hash_, document, name, by, at),
+            )
+            detail: dict[str, str | int | bool | None] = {"name": name, "number": number}
+            session.append(Decision(f"plan-applied/{number}", at, "plan-applied", "", hash_, by, detail))
+
+    def plan_in_force(self) -> Applied | None:
+        found = self._plans(limit=1)
+        return found[0] if found else None
+
+    def plans(self) -> Sequence[Applied]:
+        return self._plans(limit=_ALL)
+
+    def _plans(self, limit: int) -> list[Applied]:
+        rows = self._read('SELECT seq, hash, document, name, "by", at FROM plans ORDER BY seq DESC LIMIT ?', (limit,))
+        return [Applied(*row) for row in rows]
+
+    # Keys
+
+    def add_key(self, key: Key) -> None:
+        with self._write() as session:
+            if session.read("SELECT 1 FROM keys WHERE id = ? OR digest = ?", (key.id, key.digest)):
+                raise ValueError(f"key {key.id} is known already")
+            session.read("INSERT INTO keys (id, digest, document) VALUES (?, ?, ?)", (key.id, key.digest, encode(key)))
+            detail: dict[str, str | int | bool | None] = {
+                "role": key.role.value,
+                "name": key.name,
+                "user": key.user,
+                "expires": key.expires,
+                "replaces": key.replaces,
+            }
+            session.append(
+                Decision(f"key-issued/{key.id}", key.created, "key-issued", key.tenant, key.id, key.by, detail)
+            )
+
+    def revoke_key(self, id_: KeyId, at: Instant, by: str) -> None:
+        with self._write() as session:
+            key = _key_of(session, id_)
+            if key.revoked is not None:
+                return
+            _keep_key(session, msgspec.structs.replace(key, revoked=at))
+            session.append(Decision(f"key-revoked/{id_}", at, "key-revoked", key.tenant, id_, by, {}))
+
+    def expire_key(self, id_: KeyId, at: Instant, by: str, now: Instant) -> None:
+        with self._write() as session:
+            key = _key_of(session, id_)
+            if key.expires is not None and key.expires <= at:
+                return
+            _keep_key(session, msgspec.structs.replace(key, expires=at))
+            id_of_decision = f"key-expires/{id_}/{at}"
+            session.append(Decision(id_of_decision, now, "key-expires", key.tenant, id_, by, {"expires": at}))
+
+    def keys(self) -> Sequence[Key]:
+        return [_decode_key(document) for (document,) in self._keys()]
+
+    # Decisions
+
+    def opt_in(self, tenant: TenantId, workload: WorkloadId, limit: Nano | None, by: str, at: Instant) -> None:
+        self.decide(Decision(f"{OPT_IN}/{tenant}/{workload}/{at}", at, OPT_IN, tenant, workload, by, {"limit": limit}))
+
+    def opt_out(self, tenant: TenantId, workload: WorkloadId, by: str, at: Instant) -> None:
+        self.decide(Decision(f"{OPT_OUT}/{tenant}/{workload}/{at}", at, OPT_OUT, tenant, workload, by, {}))
+
+    def consents(self) -> Sequence[OptIn]:
+        rows = self._read(
+            "SELECT id, at, topic, detail FROM deeds WHERE kind = 'decision' AND topic IN (?, ?) ORDER BY seq",
+            (OPT_IN, OPT_OUT),
+        )
+        found: dict[tuple[str, str], OptIn] = {}
+        for row in rows:
+            decision = decision_from(*row)
+            tenant, workload = TenantId(decision.tenant), WorkloadId(decision.subject)
+            found.pop((tenant, workload), None)
+            if decision.kind == OPT_IN:
+                limit = decision.detail.get("limit")
+                nano = limit if isinstance(limit, int) else None
+                found[tenant, workload] = OptIn(tenant, workload, nano, decision.by, decision.at)
+        return list(found.values())
+
+    def decide(self, decision: Decision) -> bool:
+        with self._write() as session:
+            return session.append(decision)
+
+    def decisions(self, kinds: Sequence[str] = (), limit: int = 100) -> Sequence[Decision]:
+        only = f" AND topic IN ({', '.join('?' * len(kinds))})" if kinds else ""
+        rows = self._read(
+            f"SELECT id, at, topic, detail FROM deeds WHERE kind = 'decision'{only} "  # noqa: S608
+            "ORDER BY seq DESC LIMIT ?",
+            (*kinds, limit),
+        )
+        return [decision_from(*row) for row in rows]
+
+    def ask(self, entry: Adjust | Grant) -> bool:
+        changed = self._change(
+            "INSERT INTO requests_in (id, document) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM deeds WHERE id = ?) "
+            "ON CONFLICT DO NOTHING",
+            (entry.id, encode(entry), entry.id),
+        )
+        return changed == 1
+
+    # Reports
+
+    def calls(
+        self, where: Mapping[Dimension, str] | None = None, limit: int = 100, before: int | None = None
+    ) -> Sequence[Call]:
+        condition, values = self._conditions(where or {})
+        rows = self._read(
+            f"SELECT seq, {COLUMNS} FROM records WHERE seq < ?{condition} ORDER BY seq DESC LIMIT ?",  # noqa: S608
+            (_ALL if before is None else before, *values, limit),
+        )
+        return [Call(row[0], record_from(row[1:])) for row in rows]
+
+    def _conditions(self, where: Mapping[Dimension, str]) -> tuple[str, list[str]]:
+        return conditions(where)
+
+    def call(self, request: RequestId) -> Call | None:
+        rows = self._read(f"SELECT seq, {COLUMNS} FROM records WHERE request = ?", (request,))  # noqa: S608
+        return Call(rows[0][0], record_from(rows[0][1:])) if rows else None
+
+    def balances(
+        self,
+        tenant: str | None = None,
+        user: str | None = None,
+        workload: str | None = None,
+        now: Instant | None = None,
+    ) -> Sequence[Account]:
+        asked = [(name, value) for name, value in (("tenant", tenant), ("user", user), ("workload", workload)) if value]
+        where = "".join(f' AND "{name}" = ?' for name, _ in asked)
+        values = [value for _, value in asked]
+        if now is not None:
+            current = _current(now)
+            where += f' AND ("window", period) IN (VALUES {", ".join(["(?, ?)"] * len(current))})'
+            values += [part for pair in current for part in pair]
+        rows = self._read(
+            f"SELECT {_BUDGET}, settled_tokens, settled_nano, held_tokens, held_nano, granted_tokens, "  # noqa: S608
+            f"granted_nano FROM counters JOIN budgets ON id = budget WHERE true{where}",
+            values,
+        )
+        # Sorted here, since databases differ in what they take for the order of texts.
+        return [_account(row) for row in sorted(rows, key=lambda row: row[:6])]
+
+    # Alerts
+
+    def alerts(self, limit: int = 100) -> Sequence[Raised]:
+        deeds = self._read(
+            "SELECT seq, id, at, plan, keys, detail FROM deeds WHERE kind = 'alert' ORDER BY seq DESC LIMIT ?", (limit,)
+        )
+        if not deeds:
+            return []
+        lowest = deeds[-1][0]
+        since = "FROM deeds WHERE kind = 'alert' AND seq >= ?"
+        budgets = {
+            id_: key_from(name)
+            for id_, *name in self._read(
+                f"SELECT id, {_BUDGET} FROM budgets WHERE '[' || id || ']' IN (SELECT keys {since})",  # noqa: S608
+                (lowest,),
+            )
+        }
+        deliveries: dict[str, list[Delivery]] = {}
+        for alert, *told in self._read(
+            "SELECT alert, channel, attempts, claimed, done, failed, why FROM deliveries "  # noqa: S608
+            f"WHERE alert IN (SELECT id {since})",
+            (lowest,),
+        ):
+            deliveries.setdefault(alert, []).append(_delivery(*told))
+        return [
+            Raised(
+                seq,
+                alert_from(id_, at, plan, budgets[budget_ids(keys)[0]], detail),
+                tuple(sorted(deliveries.get(id_, ()), key=lambda each: each.channel)),
+            )
+            for seq, id_, at, plan, keys, detail in deeds
+        ]
+
+    def claim_delivery(self, alert: str, channel: str, at: Instant, stale_seconds: float = 600.0) -> bool:
+        return self._change(_CLAIM, (alert, channel, at, at - int(stale_seconds * MICROS))) == 1
+
+    def delivery_done(self, alert: str, channel: str, at: Instant) -> None:
+        self._change(
+            "UPDATE deliveries SET done = ?, failed = NULL WHERE alert = ? AND channel = ?", (at, alert, channel)
+        )
+
+    def delivery_failed(self, alert: str, channel: str, at: Instant, why: str) -> None:
+        self._change(
+            "UPDATE deliveries SET failed = ?, why = ? WHERE alert = ? AND channel = ? AND done IS NULL",
+            (at, why, alert, channel),
+        )
+
+
+def _account(row: Sequence[Any]) -> Account:
+    figures = row[6:]
+    return Account(key_from(row[:6]), Balance(Amount(*figures[0:2]), Amount(*figures[2:4]), Amount(*figures[4:6])))
+
+
+def _delivery(
+    channel: str, attempts: int, claimed: Instant, done: Instant | None, failed: Instant | None, why: str
+) -> Delivery:
+    if done is not None:
+        return Delivery(channel, DeliveryState.DONE, attempts, done, why)
+    if failed is not None:
+        return Delivery(channel, DeliveryState.FAILED, attempts, failed, why)
+    return Delivery(channel, DeliveryState.CLAIMED, attempts, claimed, why)
+
+
+def _key_of(session: Session, id_: KeyId) -> Key:
+    rows = session.read("SELECT document FROM keys WHERE id = ?", (id_,))
+    if not rows:
+        raise UnknownKeyError(id_)
+    return _decode_key(rows[0][0])
+
+
+def _keep_key(session: Session, key: Key) -> None:
+    session.read("UPDATE keys SET document = ? WHERE id = ?", (encode(key), key.id))
+
+
+def _current(now: Instant) -> list[tuple[str, str]]:
+    """(window, period) pairs that contain `now` in one time zone or another."""
+    moments = (now - _FARTHEST_ZONE, now, now + _FARTHEST_ZONE)
+    pairs = {(window.value, period_of(window, "UTC", moment).label) for window in Window for moment in moments}
+    return sorted(pairs)
