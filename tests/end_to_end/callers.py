@@ -86,6 +86,7 @@ class Line:
         stream: bool = False,
         max_tokens: int | None = 1000,
         session: str = "",
+        user: str = "",
         leave_after: int | None = None,
     ) -> Heard:
         """Ask and hear the answer out, or hang up after `leave_after` pieces of it.
@@ -103,8 +104,9 @@ class Line:
         sent = json.dumps(body).encode()
         head = (
             f"POST {PATHS[dialect]} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {secret}\r\n"
-            f"content-type: application/json\r\nsession-id: {session}\r\ncontent-length: {len(sent)}\r\n\r\n"
+            f"content-type: application/json\r\nsession-id: {session}\r\ncontent-length: {len(sent)}\r\n"
         )
+        head += f"x-upshift-user: {user}\r\n\r\n" if user else "\r\n"
         self.heard = heard = Heard(dialect, stream)
         self._writer.write(head.encode() + sent)
         await self._head(heard)

@@ -85,6 +85,7 @@ class Stack:
 
     @property
     def db(self) -> Path:
+        assert isinstance(self.settings.db, Path)
         return self.settings.db
 
     def secret(self, user: str = "alice", tenant: str = "acme", workload: str | None = "chat") -> str:

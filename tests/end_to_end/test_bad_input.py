@@ -157,13 +157,19 @@ async def test_an_unknown_model_is_refused_with_those_that_are_known(stack: Stac
     await works(stack, dialect)
 
 
-@pytest.mark.parametrize(("model", "dialect"), [("sonnet", "openai"), ("big", "anthropic")])
-async def test_a_model_of_the_other_dialect_is_refused_with_what_it_speaks(
-    stack: Stack, model: str, dialect: str
-) -> None:
-    reply = await ask(stack, dialect=dialect, model=model)
-    assert reply.status == 403
-    assert f"it speaks {'anthropic' if dialect == 'openai' else 'openai'}" in reply.problem()
+async def test_what_no_other_dialect_can_say_is_refused_and_holds_nothing(stack: Stack) -> None:
+    reply = await ask(stack, model="sonnet", logprobs=True)
+    assert reply.status == 400
+    assert "logprobs" in reply.problem()
+    assert stack.provider.simulated.stats().requests == 0
+    await works(stack)
+
+
+async def test_what_goes_on_from_a_state_of_a_provider_is_not_sent_to_one_without_it(stack: Stack) -> None:
+    body = b'{"model": "big", "input": "and then?", "previous_response_id": "resp_1"}'
+    reply = await post(stack, "/v1/responses", body, await key(stack))
+    assert reply.status == 400
+    assert "openai-responses" in reply.problem()
     assert stack.provider.simulated.stats().requests == 0
 
 

@@ -110,8 +110,11 @@ async def test_a_soft_cap_goes_on_with_the_budget_tier_and_says_so(tmp_path: Pat
         await closed(stack)
 
 
+NO_TOOLS = ("  haiku: {provider: anthropic,", "  haiku: {provider: anthropic, can: [json],")
+
+
 async def test_a_substitute_that_cannot_serve_is_not_used_and_the_refusal_says_what_it_lacks(tmp_path: Path) -> None:
-    async with running(tmp_path, limit="3k") as stack:
+    async with running(tmp_path, limit="3k", extra=[NO_TOOLS]) as stack:
         alice = await key(stack, workload="soft")
         await spend(stack, alice, max_tokens=1000)
         reply = await ask(stack, secret=alice, tools=WEATHER, max_tokens=100)
@@ -122,7 +125,7 @@ async def test_a_substitute_that_cannot_serve_is_not_used_and_the_refusal_says_w
 
 
 async def test_a_substitute_that_cannot_serve_leaves_the_next_step_of_the_ladder(tmp_path: Path) -> None:
-    ladder = [("soft: {overage: soft-cap,", "soft: {overage: [soft-cap, pay-as-you-go],")]
+    ladder = [NO_TOOLS, ("soft: {overage: soft-cap,", "soft: {overage: [soft-cap, pay-as-you-go],")]
     async with running(tmp_path, limit="3k", extra=ladder) as stack:
         stack.desk.opt_in(TESS, tenant="acme", workload="soft", limit=None)
         alice = await key(stack, workload="soft")
@@ -286,7 +289,7 @@ async def test_other_tenants_workloads_users_and_keys_cannot_be_probed(stack: St
     view = await get(stack, "/upshift/v1/budget", gail)
     assert [each["workload"] for each in view.json()["workloads"]] == ["chat"]
     models = await get(stack, "/v1/models", gail)
-    assert {each["id"] for each in models.json()["data"]} == {"big", "small"}
+    assert {each["id"] for each in models.json()["data"]} == {"big", "small", "sonnet", "haiku"}
 
 
 # streams that outgrow their ceiling -----------------------------------------------------------------------------------

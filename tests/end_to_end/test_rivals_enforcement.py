@@ -88,15 +88,13 @@ async def test_a_user_who_was_never_seen_is_served_within_the_default_tier(stack
 
 
 OTHERS = [
-    "/v1/embeddings",
     "/v1/completions",
-    "/v1/responses",
+    "/v1/responses/compact",
     "/v1/images/generations",
     "/v1/audio/speech",
     "/v1/files",
     "/v1/batches",
     "/v1/messages/batches",
-    "/v1/messages/count_tokens",
     "/v1/complete",
     "/v1/chat/completions/",
     "/v1//chat/completions",
@@ -109,7 +107,7 @@ OTHERS = [
     "/openai/deployments/big/chat/completions",
     "/anthropic/v1/messages",
     "/v1/messages/",
-    "/v1beta/models/big:generateContent",
+    "/v1beta/tunedModels/big:generateContent",
     "/pass-through/openai/v1/chat/completions",
     "/simulated/bills",
     "/",

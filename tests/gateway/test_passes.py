@@ -58,12 +58,12 @@ def test_the_disclosure_tells_ways_apart() -> None:
     let_in = made([Overage.SOFT_CAP], 4, True)
     plain, degraded = Way(Bucket.INCLUDED, make.BIG, ""), Way(Bucket.DEGRADED, make.SMALL, "soft-cap")
     for _ in range(2):
-        assert let_in.shown(plain) == [
+        assert let_in.shown(plain, make.BIG) == [
             (disclose.REQUESTED, b"big"),
             (disclose.PLAN, b"0" * 16),
             (disclose.SERVED, b"big"),
         ]
-        assert let_in.shown(degraded)[2:] == [
+        assert let_in.shown(degraded, make.SMALL)[2:] == [
             (disclose.SERVED, b"small"),
             (disclose.REASON, disclose.DEGRADED_BECAUSE.encode()),
         ]

@@ -34,6 +34,15 @@ def problems(text: str) -> tuple[Problem, ...]:
 
 HAIKU = "claude-haiku: {provider: anthropic, id: claude-haiku-4-5}"
 
+MINI = "gpt-5-mini: {provider: openai}"
+OFFER = "gpt-5-mini: {{provider: openai, offers: [{{provider: {}, price: {{input: $1, output: $2}}}}]}}"
+
+
+def routed(route: str) -> tuple[str, str]:
+    """The change that gives support-chat a route."""
+    return "    gate: chat\n", f"    gate: chat\n    route: {{{route}}}\n"
+
+
 ERRORS: dict[str, tuple[Changes, str, str, str]] = {
     # name: changes, path, words of the problem, words of what to do
     "unknown gate": ((("gate: chat", "gate: ¶chatt"),), "workloads.support-chat.gate", "'chatt' is not a gate", "Did you mean 'chat'?"),
@@ -59,7 +68,6 @@ ERRORS: dict[str, tuple[Changes, str, str, str]] = {
     "no window": ((("free: {month: 200k}", "¶free: {}"),), "gates.chat.ceilings.free", "no ceiling is given", "Write e.g. 'month: 200k'"),
     "empty ceiling": ((("free: {month: 200k}", "free: {¶month: {}}"),), "gates.chat.ceilings.free.month", "the ceiling is empty", "Write e.g. 'month: 200k'"),
     "nothing to degrade to": ((("{primary: premium, degrade_to: budget}", "{primary: premium}"), ("    models: {primary: premium}", "    ¶models: {primary: premium}")), "workloads.support-chat.models.degrade_to", "nothing to degrade to", "Add 'degrade_to:'"),
-    "substitutes of another dialect": ((("premium: [gpt-5, claude-sonnet]", "premium: [gpt-5]"), ("budget: [gpt-5-mini, claude-haiku]", "budget: [claude-haiku]"), ("degrade_to: budget", "degrade_to: ¶budget")), "workloads.support-chat.models.degrade_to", "no model of 'budget' speaks openai", "an answer cannot change its dialect"),
     "money without price": (((HAIKU, "¶claude-haiku: {provider: anthropic, id: home-made, context: 8k}"),), "models.claude-haiku", "at gates.chat.ceilings.pro.day cannot hold it", "Add 'price:"),
     "name of a similar model": (((HAIKU, "¶claude-haiku: {provider: anthropic, id: claude-haiku-4-5-banana, context: 8k}"),), "models.claude-haiku", "the price of 'claude-haiku' is not known", "Add 'price:"),
     "context unknown": (((HAIKU, "¶claude-haiku: {provider: anthropic, id: x, price: {input: $1, output: 5}}"),), "models.claude-haiku.context", "the context of 'claude-haiku' is not known", "Add e.g. 'context: 128k'"),
@@ -83,7 +91,7 @@ ERRORS: dict[str, tuple[Changes, str, str, str]] = {
     "upper-case name": ((("  idea: {}", "  ¶My Idea: {}"),), "workloads.My Idea", "'My Idea' cannot be a name", "Write 'my-idea'"),
     "name too long": ((("  idea: {}", "  ¶" + "x" * 65 + ": {}"),), "workloads." + "x" * 65, "cannot be a name", "1 to 64"),
     "user with a star": ((("alice: {tier: pro,", "¶'*': {tier: pro,"),), "tenants.acme.users.*", "cannot be a user", "without '*'"),
-    "unknown dialect": ((("dialect: openai", "dialect: ¶opanai"),), "providers.openai.dialect", "'opanai' is not a choice; expected one of anthropic, openai", "'openai'?"),
+    "unknown dialect": ((("dialect: openai", "dialect: ¶opanai"),), "providers.openai.dialect", "'opanai' is not a choice; expected one of anthropic, gemini, openai", "'openai'?"),
     "unknown overage": ((("overage: soft-cap", "overage: ¶softcap"),), "gates.chat.overage", "'softcap' is not a choice", "'soft-cap'?"),
     "overage twice": ((("overage: [soft-cap, pay-as-you-go]", "overage: [soft-cap, ¶soft-cap]"),), "gates.docs.overage.1", "listed twice", "each step once"),
     "overage after hard-cap": ((("overage: [soft-cap, pay-as-you-go]", "overage: [hard-cap, ¶soft-cap]"),), "gates.docs.overage.1", "never reached", "hard-cap last"),
@@ -113,6 +121,36 @@ ERRORS: dict[str, tuple[Changes, str, str, str]] = {
     "prices not rising": ((("above: 200k", "above: ¶0"),), "models.gpt-5.price.long.0.above", "is not above 0", "rising lengths"),
     "workload without tenants": ((("tenants: [acme]", "¶tenants: []"),), "workloads.support-chat.tenants", "no tenant may use this workload", "leave 'tenants' out"),
     "committed without models": ((("    models: {primary: premium, degrade_to: budget}\n", ""), ("  support-chat:", "  ¶support-chat:")), "workloads.support-chat.models", "has no models", "primary"),
+    "offer at an unknown provider": (((MINI, OFFER.format("¶opnai")),), "models.gpt-5-mini.offers.0.provider", "'opnai' is not a provider", "'openai'?"),
+    "offer at the same provider": (((MINI, OFFER.format("¶openai")),), "models.gpt-5-mini.offers.0.provider", "provider 'openai' serves 'gpt-5-mini' already", "a model of its own"),
+    "offer with a bad price": (((MINI, "gpt-5-mini: {provider: openai, offers: [{provider: anthropic, price: {input: ¶cheap, output: $1}}]}"),), "models.gpt-5-mini.offers.0.price.input", "'cheap' is not an amount of money", ""),
+    "offer without a price under money": (((MINI, "gpt-5-mini: {provider: openai, offers: [¶{provider: anthropic}]}"),), "models.gpt-5-mini.offers.0", "the price of 'gpt-5-mini@anthropic' is not known, so the ceiling in money", "Add 'price:"),
+    "no provider with a weight": (((MINI, "gpt-5-mini: {provider: openai, weight: ¶0, offers: [{provider: anthropic, weight: 0, price: {input: 1, output: 1}}]}"),), "models.gpt-5-mini.weight", "has a weight", "above 0"),
+    "negative weight": (((MINI, "gpt-5-mini: {provider: openai, weight: ¶-1}"),), "models.gpt-5-mini.weight", "does not fit", "greater than or equal to 0"),
+    "discover elsewhere": ((("limit_field: max", "discover: ¶true\n    limit_field: max"),), "providers.openai.discover", "only a local server", "Add 'local: true'"),
+    "unknown local server": ((("limit_field: max", "local: ¶olama\n    limit_field: max"),), "providers.openai.local", "'olama' is not a choice", "'ollama'?"),
+    "dialects of two addresses": ((("limit_field: max", "speaks: [openai, ¶anthropic]\n    limit_field: max"),), "providers.openai.speaks.1", "another base_url", "a provider of its own"),
+    "gemini with a version": ((("base_url: https://api.anthropic.com", "base_url: ¶https://generativelanguage.googleapis.com/v1beta"), ("dialect: anthropic", "dialect: gemini")), "providers.anthropic.base_url", "ends in /v1beta", "Write 'https://generativelanguage.googleapis.com'"),
+    "unknown role": ((("budget: [gpt-5-mini, claude-haiku]", "budget: {models: [gpt-5-mini, claude-haiku], role: ¶boss}"),), "model_tiers.budget.role", "'boss' is not a choice", ""),
+    "unknown model in a tier with a role": ((("budget: [gpt-5-mini, claude-haiku]", "budget: {models: [gpt-5-mini, ¶claude-hiku], role: worker}"),), "model_tiers.budget.models.1", "'claude-hiku' is not a model", "'claude-haiku'?"),
+    "tier without models": ((("  budget: [gpt-5-mini, claude-haiku]", "  ¶budget: {role: worker}"),), "model_tiers.budget.models", "'models' is missing", ""),
+    "mapping in a short tier": ((("budget: [gpt-5-mini, claude-haiku]", "budget: [gpt-5-mini, ¶{a: b}]"),), "model_tiers.budget.1", "this is a mapping", "text"),
+    "unknown step": ((routed("failover: [same-model, ¶same-teir]"),), "workloads.support-chat.route.failover.1", "'same-teir' is not a step of a failover", "'same-tier'?"),
+    "tier as a step": ((routed("failover: ¶budget"),), "workloads.support-chat.route.failover", "'budget' is not a step", "Write 'tier budget'"),
+    "step to an unknown tier": ((routed("failover: [same-model, ¶tier buget]"),), "workloads.support-chat.route.failover.1", "'buget' is not a model tier", "'budget'?"),
+    "none beside a step": ((routed("failover: [same-model, ¶none]"),), "workloads.support-chat.route.failover.1", "stands beside other steps", "'none' alone"),
+    "step twice": ((routed("failover: [same-model, ¶same-model]"),), "workloads.support-chat.route.failover.1", "listed twice", "each step once"),
+    "too many retries": ((routed("retries: ¶9"),), "workloads.support-chat.route.retries", "does not fit", "less than or equal to 5"),
+    "unknown order": ((routed("order: ¶cheap"),), "workloads.support-chat.route.order", "'cheap' is not a choice", "'cheapest'?"),
+    "hedge that is no duration": ((routed("hedge_after: ¶soon"),), "workloads.support-chat.route.hedge_after", "'soon' is not a duration", "30s, 15m"),
+    "pin to nothing known": ((routed("pin: [¶opnai]"),), "workloads.support-chat.route.pin.0", "'opnai' is not a provider or a model", "'openai'?"),
+    "pin that leaves nothing": ((routed("pin: ¶[gpt-5-mini]"),), "workloads.support-chat.route.pin", "nothing of model tier 'premium' is left by the pin", "primary tier"),
+    "pin without a substitute": ((routed("pin: ¶[gpt-5]"),), "workloads.support-chat.route.pin", "nothing of model tier 'budget' is left by the pin", "degrade_to tier"),
+    "task to an unknown tier": ((routed("tasks: {titles: ¶buget}"),), "workloads.support-chat.route.tasks.titles", "'buget' is not a model tier", "'budget'?"),
+    "task in full to an unknown tier": ((routed("tasks: {titles: {tier: ¶buget}}"),), "workloads.support-chat.route.tasks.titles.tier", "'buget' is not a model tier", "'budget'?"),
+    "task that fits nothing": ((routed("tasks: {titles: {tier: budget, when: {above: 2k, below: ¶1k}}}"),), "workloads.support-chat.route.tasks.titles.when.below", "no input is longer than 2,000 and shorter than 1,000", "more than 2,001"),
+    "task that fits everything": ((routed("tasks: {titles: {tier: budget, ¶when: {}}}"),), "workloads.support-chat.route.tasks.titles.when", "every request fits", "Add needs"),
+    "task that contradicts itself": ((routed("tasks: {titles: {tier: budget, when: {needs: [images], without: ¶[images]}}}"),), "workloads.support-chat.route.tasks.titles.when.without", "no request needs images and does not", ""),
     "defined twice": ((("  idea: {}", "  idea: {}\n  ¶search: {}"),), "workloads.search", "'search' is defined twice", "It is already defined at plan.yaml:"),
 }  # fmt: skip
 
@@ -145,12 +183,16 @@ WARNINGS: dict[str, tuple[Changes, str, str]] = {
     "no path": ((("https://api.openai.com/v1", "¶https://api.openai.com"),), "providers.openai.base_url", "Write 'https://api.openai.com/v1'"),
     "lead not a user": ((("lead: alice", "lead: ¶alicia"),), "pods.core.lead", "Did you mean 'alice'?"),
     "day over month": ((("free: {month: 200k}", "free: {month: 200k, day: ¶1M}"),), "gates.chat.ceilings.free.day", "never reached"),
-    "dialect without substitute": ((("[gpt-5-mini, claude-haiku]", "[gpt-5-mini]"), ("degrade_to: budget", "degrade_to: ¶budget")), "workloads.support-chat.models.degrade_to", "speaks anthropic"),
     "degrade_to unused": ((("overage: soft-cap", "overage: hard-cap"), ("degrade_to: budget", "degrade_to: ¶budget")), "workloads.support-chat.models.degrade_to", "never used"),
     "no owner of a tenant": ((("    owner: ada@acme.example\n", ""), ("  acme:\n", "  ¶acme:\n")), "tenants.acme.owner", "nobody is told"),
     "no owner of a workload": ((("    owner: sarah\n", ""), ("  support-chat:", "  ¶support-chat:")), "workloads.support-chat.owner", "has no owner"),
     "nothing committed": ((("status: committed", "status: planned"), ("workloads:", "¶workloads:")), "workloads", "nothing is served"),
     "price unknown": ((("{tokens: 2M, money: $20}, day: $2,", "2M,"), (HAIKU, "¶claude-haiku: {provider: anthropic, id: home-made, context: 8k}")), "models.claude-haiku", "recorded as unknown"),
+    "one provider only": ((routed("failover: same-model"), ("  gpt-5:\n", "  ¶gpt-5:\n")), "models.gpt-5", "'gpt-5' has one provider, openai: while that is out, workload support-chat goes without it"),
+    "one provider beside offers": (((MINI, OFFER.format("anthropic")), ("  claude-haiku:", "  ¶claude-haiku:")), "models.claude-haiku", "has one provider, anthropic"),
+    "nothing to hedge with": ((routed("hedge_after: ¶2s"),), "workloads.support-chat.route.hedge_after", "no model of this workload has a second provider"),
+    "pin against a failover": ((routed("pin: ¶[gpt-5, gpt-5-mini], failover: [same-model, tier claudes]"), ("  budget: [", "  claudes: [claude-haiku]\n  budget: [")), "workloads.support-chat.route.pin", "so no failover leads there"),
+    "local tier elsewhere": ((("budget: [gpt-5-mini, claude-haiku]", "budget: {models: [¶gpt-5-mini, claude-haiku], role: local}"),), "model_tiers.budget.models.0", "is in a local tier, but its provider is not said to be local"),
     "price by dialect": ((("https://api.openai.com/v1", "http://127.0.0.1:8000/v1"), ("  gpt-5-mini: {", "  ¶gpt-5-mini: {")), "models.gpt-5-mini", "the list price of openai/gpt-5-mini"),
 }  # fmt: skip
 

@@ -16,7 +16,19 @@ from upshift.model.budget import Limit
 from upshift.model.span import Window
 from upshift.plan_file import Checked, PlanError, Problem, compile_document, difference, json_schema, load, loads
 from upshift.plan_file.quantities import parse_duration
-from upshift.traffic.snapshot import Ceiling, Dialect, HoldPolicy, OnDisconnect, Overage
+from upshift.traffic.snapshot import (
+    Ability,
+    Ceiling,
+    Dialect,
+    HoldPolicy,
+    Local,
+    OnDisconnect,
+    Order,
+    Overage,
+    Routing,
+    Shape,
+    TierRole,
+)
 
 FILE = Path(__file__).parent / "good.yaml"
 GOOD = FILE.read_text()
@@ -98,6 +110,90 @@ def test_degraded_rules() -> None:
         "pro": (Ceiling(Window.MONTH, Limit(100_000)),),
     }
     assert tiers.gate.overage_limit == (Ceiling(Window.MONTH, Limit(None, 500 * 10**9)),)
+
+
+ROUTED = (
+    ("limit_field: max_completion_tokens", "limit_field: max_completion_tokens\n  azure: {dialect: openai, base_url: 'https://acme.openai.azure.com/openai/v1'}\n  box: {dialect: openai, base_url: 'http://127.0.0.1:11434/v1', local: ollama, discover: true}"),
+    ("  gpt-5-mini: {provider: openai}", "  gpt-5-mini: {provider: openai, weight: 3, offers: [{provider: azure, id: mini, price: {input: $1, output: $2}}]}\n  llama: {provider: box, context: 8k, max_output: 2k, price: {input: 0, output: 0}}"),
+    ("  premium: [gpt-5, claude-sonnet]", "  premium: {models: [gpt-5, claude-sonnet], role: orchestrator}\n  home: {models: [llama], role: local}"),
+    ("    gate: chat\n", """    gate: chat
+    route:
+      order: cheapest
+      tasks:
+        titles: home
+        pictures: {tier: premium, when: {needs: [images], above: 1k}}
+        anything-long: {tier: premium, when: {above: 50k}}
+      failover: [same-model, same-tier, tier  home]
+      retries: 2
+      retry_unsure: true
+      hedge_after: 2s
+      sticky: off
+"""),
+)  # fmt: skip
+
+
+def test_what_a_route_compiles_to() -> None:
+    checked = plan(*ROUTED)
+    snapshot = checked.snapshot
+    assert compile_document(checked.document) == snapshot
+    (workload,) = snapshot.workloads.values()
+    routing = workload.routing
+    assert (routing.order, routing.same_model, routing.same_tier) == (Order.CHEAPEST, True, True)
+    assert [(each.tier, [model.name for model in each.models]) for each in routing.detours] == [("home", ["llama"])]
+    assert (routing.retries, routing.retry_unsure, routing.hedge_after, routing.sticky) == (2, True, 2.0, False)
+    # The one that says most about a request is asked first, whatever the order in which they stand.
+    assert [each.name for each in routing.tasks] == ["pictures", "anything-long", "titles"]
+    assert routing.tasks[0].shape == Shape(needs=frozenset({Ability.IMAGES}), above=1000)
+    assert routing.tasks[2].shape is None
+    assert [model.name for model in workload.models] == ["gpt-5", "claude-sonnet", "gpt-5-mini", "claude-haiku", "llama"]
+    assert dict(snapshot.roles) == {"premium": TierRole.ORCHESTRATOR, "home": TierRole.LOCAL}
+
+
+def test_what_offers_and_local_providers_compile_to() -> None:
+    snapshot = plan(*ROUTED).snapshot
+    mini = snapshot.models["gpt-5-mini"]
+    (offer,) = mini.offers
+    assert mini.routes == (mini, offer)
+    assert (mini.provider.id, mini.weight, offer.provider.id, offer.upstream_id, offer.weight) == ("openai", 3, "azure", "mini", 1)
+    assert offer.card is not None
+    assert (offer.card.steps[0].output, offer.card.source) == (2 * 10**9, "the plan")
+    assert (offer.name, offer.context, offer.max_output) == (mini.name, mini.context, mini.max_output)
+    box = snapshot.models["llama"].provider
+    assert (box.local, box.discover) == (Local.OLLAMA, True)
+    assert mini.provider.speaks == {Dialect.OPENAI, Dialect.RESPONSES, Dialect.EMBEDDINGS}
+    assert offer.provider.speaks == {Dialect.OPENAI, Dialect.EMBEDDINGS}
+    assert snapshot.models["claude-haiku"].provider.speaks == {Dialect.ANTHROPIC}
+    assert plan(("limit_field", "local: true\n    limit_field")).snapshot.models["gpt-5"].provider.local is Local.OPENAI
+    assert plan(("limit_field", "speaks: [openai-responses]\n    limit_field")).snapshot.models["gpt-5"].provider.speaks == {Dialect.OPENAI, Dialect.RESPONSES}
+
+
+def test_a_server_of_ones_own_costs_what_the_plan_says_and_no_list_price() -> None:
+    checked = plan(
+        ("limit_field", "local: vllm\n    limit_field"),
+        ("https://api.openai.com/v1", "http://127.0.0.1:8000/v1"),
+        ("{tokens: 2M, money: $20}, day: $2,", "2M,"),
+    )
+    assert checked.snapshot.models["gpt-5-mini"].card is None
+    assert "its cost is recorded as unknown" in str(checked.warnings)
+
+
+def test_a_pinned_workload_has_no_other_routes() -> None:
+    pinned = plan(*ROUTED, ("order: cheapest", "order: cheapest\n      pin: [openai, box]")).snapshot
+    (workload,) = pinned.workloads.values()
+    assert [model.name for model in workload.models] == ["gpt-5", "gpt-5-mini", "llama"]
+    assert [route.provider.id for model in workload.models for route in model.routes] == ["openai", "openai", "box"]
+    assert pinned.models["gpt-5-mini"].offers
+    moved = plan(*ROUTED, ("order: cheapest", "order: cheapest\n      pin: [azure]"), ("primary: premium", "primary: budget"), ("titles: home", "titles: budget"), ("{tier: premium,", "{tier: budget,"), ("{tier: premium,", "{tier: budget,"))
+    (workload,) = moved.snapshot.workloads.values()
+    assert [(model.name, model.provider.id, model.offers) for model in workload.models] == [("gpt-5-mini", "azure", ())]
+    assert workload.primary[0] is workload.substitutes[0]
+
+
+def test_plans_without_routes_mean_what_they_meant() -> None:
+    (workload,) = load([FILE], TODAY).snapshot.workloads.values()
+    assert workload.routing == Routing()
+    assert all(model.routes == (model,) for model in workload.models)
+    assert not load([FILE], TODAY).snapshot.roles
 
 
 def test_the_document_compiles_to_the_same_snapshot_again() -> None:
@@ -194,9 +290,16 @@ def test_a_large_plan_is_checked_quickly() -> None:
     assert took < 10, f"{took:.1f} s"
 
 
-DATA: dict[str, Any] = yaml.load(GOOD, Loader=yaml.BaseLoader)
+def _routed() -> str:
+    text = GOOD
+    for old, new in ROUTED:
+        text = text.replace(old, new, 1)
+    return text
+
+
+DATA: list[dict[str, Any]] = [yaml.load(text, Loader=yaml.BaseLoader) for text in (GOOD, _routed())]
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-LINES = GOOD.splitlines()
+LINES = _routed().splitlines()
 ODD = [
     "",
     "~",
@@ -245,8 +348,8 @@ def test_any_change_of_text_is_a_plan_or_located_problems(edits: list[tuple[int,
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32), st.integers(1, 5))
 def test_any_change_of_structure_is_a_plan_or_located_problems(seed: int, times: int) -> None:
-    data = deepcopy(DATA)
     chance = random.Random(seed)
+    data = deepcopy(chance.choice(DATA))
     for _ in range(times):
         _mutate(data, chance)
     _plan_or_problems(yaml.dump(data, Dumper=DUMPER, sort_keys=False))
@@ -326,6 +429,15 @@ DIFFERENCES: dict[str, tuple[tuple[tuple[str, str], ...], str, str, str]] = {
     "route": ((("premium: [gpt-5, claude-sonnet]", "premium: [claude-sonnet, gpt-5]"),), "route", "support-chat", "served by claude-sonnet, gpt-5 (after"),
     "upstream": ((("id: gpt-5-2025-08-07", "id: gpt-5.1"),), "route", "gpt-5", "served by openai/gpt-5.1 instead of openai/gpt-5-2025-08-07"),
     "price": ((("input: $1.25", "input: $1.50"),), "price", "gpt-5", "input $1.25 -> $1.50 (+20.0%)"),
+    "offer": ((ROUTED[0], ROUTED[1]), "route", "gpt-5-mini", "served by openai/gpt-5-mini or azure/mini instead of openai/gpt-5-mini"),
+    "price of an offer": ((ROUTED[0], ROUTED[1]), "price", "gpt-5-mini", "price of gpt-5-mini at azure: $1.00 in and $2.00 out per million tokens"),
+    "weight": ((("{provider: openai}", "{provider: openai, weight: 3}"),), "route", "gpt-5-mini", "weights of the providers of gpt-5-mini: 1 -> 3"),
+    "role": ((("  budget: [gpt-5-mini, claude-haiku]", "  budget: {models: [gpt-5-mini, claude-haiku], role: worker}"),), "route", "budget", "role of model tier budget: none -> worker"),
+    "failover": ((("    gate: chat\n", "    gate: chat\n    route: {failover: [same-tier, tier budget]}\n"),), "route", "support-chat", "when a provider fails it goes on with the same tier, then tier budget instead of the same model elsewhere"),
+    "tasks": ((("    gate: chat\n", "    gate: chat\n    route: {tasks: {long: {tier: budget, when: {above: 5k, without: [tools]}}}}\n"),), "route", "support-chat", "its tasks are long (budget for no tools and above 5k) instead of none"),
+    "pin": ((("    gate: chat\n", "    gate: chat\n    route: {pin: [openai]}\n"),), "route", "support-chat", "pinned to openai instead of nothing"),
+    "retries": ((("    gate: chat\n", "    gate: chat\n    route: {retries: 2, retry_unsure: true}\n"),), "route", "support-chat", "tried again 2 times, even if it may have been billed instead of 0 times"),
+    "speaks": ((("limit_field", "speaks: [openai]\n    limit_field"),), "provider", "openai", "speaks openai, openai-embeddings, openai-responses -> openai"),
     "alias": ((("    aliases: [gpt-5-latest]\n", ""),), "model", "gpt-5-latest", "can no longer be asked for"),
     "user": ((("      alice: {tier: pro, email: alice@acme.example}", "      bob: {tier: pro}"), ("lead: alice", "lead: bob")), "user", "acme/alice", "is removed and counts as tier free"),
     "user refused": ((("      alice: {tier: pro, email: alice@acme.example}", "      bob: {tier: pro}"), ("    default_tier: free\n", "")), "user", "acme/alice", "is removed and will be refused"),

@@ -38,6 +38,7 @@ from upshift.traffic.snapshot import (
     Provider,
     RateCard,
     Rates,
+    Routing,
     Snapshot,
     Tenant,
     User,
@@ -110,6 +111,7 @@ def model(
     )
 
 
+PLAIN_ROUTING = Routing()
 BIG = model("big", aliases=("big-latest",))
 SMALL = model("small", priced=card(rates(input=150_000_000, output=600_000_000, cached=75_000_000)))
 CLAUDE = model("claude", dialect=Dialect.ANTHROPIC)
@@ -169,6 +171,7 @@ def workload(
     substitutes: tuple[Model, ...] = (SMALL,),
     substitute_tier: str | None = "budget",
     rules: Gate | None = None,
+    routing: Routing = PLAIN_ROUTING,
 ) -> Workload:
     return Workload(
         id=WorkloadId(name),
@@ -183,6 +186,7 @@ def workload(
         substitute_tier=None if substitute_tier is None else ModelTierId(substitute_tier),
         substitutes=substitutes,
         gate=rules or gate(),
+        routing=routing,
     )
 
 
@@ -264,6 +268,7 @@ def ask(
     text_bytes: int = 600,
     images: int = 0,
     cache_write: Literal["", "5m", "1h"] = "",
+    keeps_state: bool = False,
 ) -> Ask:
     return Ask(
         dialect=dialect,
@@ -275,6 +280,7 @@ def ask(
         text_bytes=text_bytes,
         images=images,
         cache_write=cache_write,
+        keeps_state=keeps_state,
     )
 
 

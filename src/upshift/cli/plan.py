@@ -15,6 +15,7 @@ from upshift.cli.terminal import DEFAULT_DB, Db, Json, Yes, desk_at, emit, err, 
 from upshift.gateway.clock import SystemClock
 from upshift.model.span import show_instant, to_datetime
 from upshift.plan_file import Checked, Consequence, PlanError, Problem, Severity, json_schema, load
+from upshift.traffic.vendors import single_providers
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check, compare, apply and show plans.")
 
@@ -33,6 +34,9 @@ def check(files: Files, json_: Json = False) -> None:
     console.print(Text("ok ", "bold green").append(f"plan {snapshot.name}, {len(snapshot.workloads)} workloads served"))
     for each in checked.not_served:
         console.print(f"   {each.workload} is {each.status}, and not served")
+    alone = [f"{model.name} ({model.provider.id})" for model in single_providers(snapshot)]
+    if alone:
+        console.print(f"   with one provider only: {', '.join(alone)}", style="dim")
     console.print(f"   hash {snapshot.hash}", style="dim")
 
 

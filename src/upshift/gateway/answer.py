@@ -29,6 +29,7 @@ _KEPT_BACK = frozenset(
     }
 )
 JSON: Headers = [(b"content-type", b"application/json")]
+EVENTS: Headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
 
 def is_json(body: bytes) -> bool:

@@ -6,12 +6,15 @@ from upshift.gateway.accounts import Accounts
 from upshift.gateway.clock import Clock
 from upshift.gateway.passes import Pass, Passes
 from upshift.gateway.story import Story
-from upshift.model.refusal import Busy, OverBudget
+from upshift.model.refusal import Busy, CannotServe, OverBudget, Refused
 from upshift.model.span import Instant
 from upshift.store.ledger import Admit, Deny, Read, Wait
 from upshift.traffic import dispatch, gate
+from upshift.traffic.affinity import Affinity
 from upshift.traffic.gate import Crowded, Fare, Fit, Full, Offer
-from upshift.traffic.route import Way, Ways
+from upshift.traffic.health import Board
+from upshift.traffic.route import Way, Ways, targets
+from upshift.traffic.targets import Known, Target, bounding
 from upshift.traffic.wire.ask import Ask
 
 
@@ -25,6 +28,10 @@ class Bid(msgspec.Struct, eq=False):
     accounts: Accounts
     passes: Passes
     clock: Clock
+    board: Board
+    affinity: Affinity
+    chance: float
+    """A random number in [0, 1), the same for all that is decided of this call."""
     asked_at: int
     """A tick of the clock."""
     now: Instant = 0
@@ -62,8 +69,10 @@ class Bid(msgspec.Struct, eq=False):
 
     def _fare(self, way: Way) -> Fare:
         story, let_in = self.story, self.let_in
-        work, model = let_in.work, way.model
+        work = let_in.work
         workload = work.workload
+        story.targets = targets = self._targets(way)
+        model = bounding(targets)
         account = let_in.accounts.get(way.bucket)
         if account is None or not account.start <= self.now < account.end:
             caller = let_in.caller
@@ -71,12 +80,33 @@ class Bid(msgspec.Struct, eq=False):
             let_in.accounts[way.bucket] = account
         outlook = (
             let_in.outlook
-            if model is work.model
+            if model.name == work.model.name
             else self.passes.outlook(let_in.caller.tenant.id, workload.id, model.name)
         )
         fare = gate.fare(self.ask, model, workload.gate.hold, account.claims, outlook)
         story.account, story.outlook, story.input_tokens = account, outlook, fare.input
         return fare
+
+    def _targets(self, way: Way) -> tuple[Target, ...]:
+        """Where the call may be sent on this way. Raises Refused when nothing can carry it."""
+        let_in, story = self.let_in, self.story
+        sole = let_in.sole(way, self.ask)
+        if sole is not None:
+            return sole
+        session = story.session
+        known = Known(
+            board=self.board,
+            now=self.now,
+            input_tokens=let_in.outlook.input_tokens(self.ask.text_bytes, self.ask.images),
+            output_tokens=let_in.outlook.output_tokens(),
+            chance=self.chance,
+            kept=self.affinity.of(session, self.now) if session else None,
+        )
+        found = targets(way, let_in.work, self.ask, known)
+        if not found:
+            needs = (f"a provider that takes it as {self.ask.dialect}",)
+            raise Refused(CannotServe(way.model.name, needs, "ask for another model of the workload"))
+        return found
 
     def _busy(self, crowded: Crowded) -> Busy:
         waited = (self.clock.tick() - self.asked_at) / 1e9

@@ -1,6 +1,9 @@
 """How a provider is reached: its connection pool, its secret, and the headers that are passed on."""
 
 from collections.abc import Mapping
+from urllib.parse import quote
+
+import msgspec
 
 from upshift.http.client import Response, Timeouts, Trouble, Upstream
 from upshift.http.exchange import Exchange, Headers
@@ -43,17 +46,34 @@ _KEPT_BACK = frozenset(
         b"accept-encoding",
     }
 )
-_PATHS = {Dialect.OPENAI: b"/chat/completions", Dialect.ANTHROPIC: b"/v1/messages"}
+_PATHS = {
+    Dialect.OPENAI: b"/chat/completions",
+    Dialect.RESPONSES: b"/responses",
+    Dialect.EMBEDDINGS: b"/embeddings",
+    Dialect.ANTHROPIC: b"/v1/messages",
+}
+_KEPT_IN_TRANSLATION = frozenset({b"traceparent", b"tracestate", b"baggage", b"x-request-id", b"x-client-request-id"})
+"""What means the same to every vendor. All other headers are those of the client's own dialect."""
+_JSON = (b"content-type", b"application/json")
 
 
 class MissingSecretError(Exception):
     """The environment variable with a provider's secret is not set."""
 
 
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """What a provider is asked for."""
+
+    upstream_id: str
+    stream: bool
+    native: bool
+    """Whether the client speaks the dialect that the provider is asked in."""
+
+
 class Route:
     """One provider, ready to be called."""
 
-    __slots__ = ("own_headers", "path", "provider", "upstream")
+    __slots__ = ("own_headers", "provider", "speaks", "upstream")
 
     def __init__(self, provider: Provider, secret: str) -> None:
         self.provider = provider
@@ -67,25 +87,62 @@ class Route:
             ),
             max_connections=provider.max_connections,
         )
-        self.path = _PATHS[provider.dialect]
+        self.speaks = provider.speaks | {provider.dialect}
         self.own_headers: Headers = [(name.lower().encode(), value.encode()) for name, value in provider.headers]
         if secret:
             match provider.dialect:
-                case Dialect.OPENAI:
+                case Dialect.OPENAI | Dialect.RESPONSES | Dialect.EMBEDDINGS:
                     self.own_headers.append((b"authorization", b"Bearer " + secret.encode()))
                 case Dialect.ANTHROPIC:
                     self.own_headers.append((b"x-api-key", secret.encode()))
+                case Dialect.GEMINI:
+                    self.own_headers.append((b"x-goog-api-key", secret.encode()))
 
-    async def send(self, exchange: Exchange, body: bytes) -> Response | Trouble:
-        """Send a call on. The client's headers go along, except secrets and what belongs to its connection."""
-        headers = [
-            header for header in exchange.headers if header[0] not in _KEPT_BACK and header[0][:10] != b"x-upshift-"
-        ]
+    async def send(self, exchange: Exchange, dialect: Dialect, call: Call, body: bytes) -> Response | Trouble:
+        """Send a call on, in `dialect`."""
+        if dialect is Dialect.GEMINI:
+            verb = b"streamGenerateContent" if call.stream else b"generateContent"
+            target = gemini_target(exchange if call.native else None, call.upstream_id, verb)
+        else:
+            target = _PATHS[dialect]
+            if exchange.query and call.native:
+                target = target + b"?" + exchange.query
+        return await self.upstream.send(b"POST", target, self._headers(exchange, dialect, call.native), body)
+
+    async def count(self, exchange: Exchange, dialect: Dialect, upstream_id: str, body: bytes) -> Response | Trouble:
+        """Ask how many tokens an input has, in the client's own dialect. Providers do not bill that."""
+        if dialect is Dialect.GEMINI:
+            target = gemini_target(exchange, upstream_id, b"countTokens")
+        else:
+            target = b"/v1/messages/count_tokens"
+        return await self.upstream.send(b"POST", target, self._headers(exchange, dialect, native=True), body)
+
+    def _headers(self, exchange: Exchange, dialect: Dialect, native: bool) -> Headers:
+        """The client's headers, except secrets and what belongs to its connection; where its own dialect is another
+        one, only those that mean the same to everybody."""
+        if native:
+            headers = [
+                header for header in exchange.headers if header[0] not in _KEPT_BACK and header[0][:10] != b"x-upshift-"
+            ]
+        else:
+            headers = [header for header in exchange.headers if header[0] in _KEPT_IN_TRANSLATION]
+            headers.append(_JSON)
         headers += self.own_headers
-        if self.provider.dialect is Dialect.ANTHROPIC and exchange.header(b"anthropic-version") is None:
+        if dialect is Dialect.ANTHROPIC and (not native or exchange.header(b"anthropic-version") is None):
             headers.append((b"anthropic-version", b"2023-06-01"))
-        target = self.path + b"?" + exchange.query if exchange.query else self.path
-        return await self.upstream.send(b"POST", target, headers, body)
+        return headers
+
+
+def gemini_target(exchange: Exchange | None, upstream_id: str, verb: bytes) -> bytes:
+    """Where a call in Gemini's dialect goes: its model is in the path, and its secret may be in the query."""
+    version, rest = b"v1beta", []
+    if exchange is not None:
+        version = exchange.path[1:].split(b"/", 1)[0]
+        rest = [part for part in exchange.query.split(b"&") if part and part[:4] not in (b"key=", b"alt=")]
+    if verb.startswith(b"stream"):
+        rest.append(b"alt=sse")
+    target = b"/" + version + b"/models/" + quote(upstream_id, safe="/").encode() + b":" + verb
+    return target + b"?" + b"&".join(rest) if rest else target
 
 
 class Routes:

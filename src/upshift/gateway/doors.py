@@ -9,6 +9,7 @@ import msgspec
 
 from upshift.gateway import accept, answer
 from upshift.gateway.flow import Flow
+from upshift.gateway.lengths import Lengths
 from upshift.http.exchange import Exchange, Headers
 from upshift.model.budget import Bucket, Claim
 from upshift.model.ids import UserId
@@ -21,8 +22,15 @@ from upshift.traffic.wire.wires import WIRES
 
 SERVED = (
     "POST /v1/chat/completions",
+    "POST /v1/responses",
+    "POST /v1/embeddings",
     "POST /v1/messages",
+    "POST /v1/messages/count_tokens",
+    "POST /v1beta/models/{model}:generateContent",
+    "POST /v1beta/models/{model}:streamGenerateContent",
+    "POST /v1beta/models/{model}:countTokens",
     "GET /v1/models",
+    "GET /v1beta/models",
     "GET /upshift/v1/budget",
     "GET /healthz",
     "GET /readyz",
@@ -79,19 +87,24 @@ class Doors:
 
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
+        self._lengths = Lengths(flow)
 
     async def __call__(self, exchange: Exchange) -> None:
         """Serve one exchange."""
         path = exchange.path
-        if path in accept.CALLS and exchange.method == b"POST":
-            await self._flow.call(exchange)
+        dialect = accept.call_at(path)
+        if dialect is not None and exchange.method == b"POST":
+            await self._flow.call(exchange, dialect)
             return
         wire = WIRES[accept.dialect_of(exchange)]
         try:
-            if exchange.method not in (b"GET", b"HEAD"):
+            counting = accept.count_at(path)
+            if counting is not None and exchange.method == b"POST":
+                await self._lengths.answer(exchange, counting)
+            elif exchange.method not in (b"GET", b"HEAD"):
                 self._lost(exchange)
-            elif path == b"/v1/models" or path.startswith(b"/v1/models/"):
-                self._models(exchange)
+            elif (name := accept.model_at(path)) is not None:
+                self._models(exchange, name)
             elif path == b"/upshift/v1/budget":
                 await self._budget(exchange)
             elif path == b"/healthz":
@@ -118,18 +131,16 @@ class Doors:
         )
         exchange.respond(200 if healthy else 503, answer.JSON, body)
 
-    def _models(self, exchange: Exchange) -> None:
+    def _models(self, exchange: Exchange, name: str) -> None:
         """The models that this key may ask for, in the dialect that asks."""
         in_force, now = self._flow.regime.in_force, self._flow.clock.now()
-        key = identify.key_of(in_force, identify.secret_of(exchange.header), now)
+        key = identify.key_of(in_force, identify.secret_of(accept.headers_of(exchange)), now)
         dialect = accept.dialect_of(exchange)
         open_workloads = dispatch.open_to(in_force.snapshot, key.tenant, key.workloads)  # type: ignore[arg-type]
         models: dict[str, Model] = {}
         for workload in open_workloads:
             for model in workload.primary + workload.substitutes:
-                if model.provider.dialect is dialect:
-                    models.setdefault(model.name, model)
-        name = exchange.path.removeprefix(b"/v1/models").strip(b"/").decode("utf-8", "replace")
+                models.setdefault(model.name, model)
         wire = WIRES[dialect]
         if not name:
             entries = [ModelEntry(model.name, model.provider.id) for model in models.values()]
@@ -144,7 +155,7 @@ class Doors:
         """The caller's own ceilings: used, held, pace, and what happens when they are reached."""
         flow, now = self._flow, self._flow.clock.now()
         in_force = flow.regime.in_force
-        caller = identify.who(in_force, exchange.header, _query(exchange).get("user", ""), now)
+        caller = identify.who(in_force, accept.headers_of(exchange), _query(exchange).get("user", ""), now)
         view = []
         for workload in dispatch.open_to(in_force.snapshot, caller.tenant.id, caller.key.workloads):
             consent = in_force.consents.get((caller.tenant.id, workload.id))
@@ -257,6 +268,6 @@ def _query(exchange: Exchange) -> dict[str, str]:
 def refusal_of_bad_http(status: int, what: str, target: bytes | None, headers: Headers) -> tuple[Headers, bytes]:
     """The answer to bytes that are not a request we can read, in the words of the dialect as far as it shows."""
     path = (target or b"").partition(b"?")[0]
-    wire = WIRES[accept.dialect_by(path, any(name == b"anthropic-version" for name, _ in headers))]
+    wire = WIRES[accept.dialect_by(path, dict(reversed(headers)).get)]
     body = wire.refusal(status, "invalid_request", what, "")
     return [*answer.JSON, (b"x-should-retry", b"false")], body

@@ -5,16 +5,18 @@ Nothing of an answer leaves before the call's hold is on disk, and its last byte
 
 import itertools
 import os
+import random
 
 import structlog
 
 from upshift.gateway import accept, answer
 from upshift.gateway.accounts import Accounts
 from upshift.gateway.bid import Bid
-from upshift.gateway.call import MissingSecretError, Routes
+from upshift.gateway.call import Routes
 from upshift.gateway.clock import Clock
 from upshift.gateway.passes import Pass, Passes
 from upshift.gateway.regime import Regime
+from upshift.gateway.sending import Sending
 from upshift.gateway.story import NOTHING_USED, Story
 from upshift.gateway.streaming import Streaming
 from upshift.http.client import Response, Trouble
@@ -26,10 +28,13 @@ from upshift.model.metered import Outcome
 from upshift.model.refusal import LedgerDown, OverBudget, Reason, Refused
 from upshift.model.span import Instant
 from upshift.store.ledger import Deny, Ledger, LedgerUnavailableError
-from upshift.traffic import alerts, disclose, gate, meter
+from upshift.traffic import alerts, disclose, meter
+from upshift.traffic.affinity import Affinity
+from upshift.traffic.attempts import said
+from upshift.traffic.health import Board
 from upshift.traffic.meter import Tally
 from upshift.traffic.route import Ways
-from upshift.traffic.snapshot import Model
+from upshift.traffic.snapshot import Dialect
 from upshift.traffic.wire.ask import Answer, Ask
 from upshift.traffic.wire.wires import WIRES
 
@@ -66,10 +71,12 @@ class Flow:
         """Send nothing upstream before the hold is on disk (costs one commit of latency)."""
         self.ids = RequestIds()
         self.passes = Passes()
+        self.board = Board()
+        self.affinity = Affinity()
 
-    async def call(self, exchange: Exchange) -> None:
+    async def call(self, exchange: Exchange, dialect: Dialect) -> None:
         """Serve one call from its first step to its last byte."""
-        wire = WIRES[accept.CALLS[exchange.path]]
+        wire = WIRES[dialect]
         story = Story(exchange, wire, self.regime.in_force, self.ids.next(), self.clock.now(), self.clock.tick())
         try:
             story.ask = ask = accept.read(exchange, wire)
@@ -77,7 +84,7 @@ class Flow:
             story.attribute(ask, let_in)
             expected = let_in.outlook.input_tokens(ask.text_bytes, ask.images)
             await self.gate(story, ask, let_in, let_in.ways(ask, expected))  # route, gate
-            response = await self.send(story, ask)
+            story, response = await self.send(story, ask)
             if response is None:
                 return
             if ask.stream and response.status < 400 and _is_stream(response):
@@ -101,7 +108,10 @@ class Flow:
         """Say no, and keep the record of having said it."""
         denial = answer.refuse(story.exchange, story.wire, reason, story.request)
         record = story.record(Outcome.REFUSED, denial.status, denial.code, NOTHING_USED, self.clock.tick())
-        if story.caller is not None:
+        if story.ticket is not None and not story.ticket.closed:
+            # It was let in, and then no provider could be sent it.
+            self.ledger.release(story.ticket, self.clock.now(), record)
+        elif story.caller is not None:
             # Calls without a good key belong to nobody; keeping them would let anybody fill the disk.
             self.ledger.note(record, self.clock.now())
         log.info("call.refused", request=story.request, code=denial.code, status=denial.status)
@@ -111,7 +121,10 @@ class Flow:
     async def gate(self, story: Story, ask: Ask, let_in: Pass, ways: Ways) -> None:
         """Hold what the call may cost on the first way that is open. Raises Refused."""
         assert story.opening
-        bid = Bid(story, ask, let_in, ways, self.accounts, self.passes, self.clock, self.clock.tick())
+        bid = Bid(
+            story, ask, let_in, ways, self.accounts, self.passes, self.clock, self.board, self.affinity,
+            random.random(), self.clock.tick(),
+        )  # fmt: skip
         decided = await self.ledger.decide(
             story.request,
             story.opening.plan,
@@ -132,70 +145,35 @@ class Flow:
 
     # call ---------------------------------------------------------------------------------------------------------
 
-    async def send(self, story: Story, ask: Ask) -> Response | None:
-        """Send the call on; None when the provider could not be reached and the client has been told so."""
-        assert story.way
-        assert story.fit
-        assert story.ticket
-        model, bound, body = story.way.model, story.fit.output, story.exchange.body
-        most = gate.asked_output(ask, model) * ask.choices
+    async def send(self, story: Story, ask: Ask) -> tuple[Story, Response | None]:
+        """Send the call on; no response when no provider could be reached and the client has been told so.
+
+        The story may be another one than before, where the first attempt has to be counted apart.
+        """
         if story.exchange.gone:
             # It waited for its budget longer than its client did: nothing is sent for nobody.
             self.close(story, Outcome.CLIENT_LEFT, 499, "client-left", None)
-            return None
-        if ask.stream:
-            assert story.work
-            bound = story.fit.room + story.work.workload.gate.grace_tokens
-        if bound < most:
-            story.limited = max(1, bound // ask.choices)
-        bounded = story.limited or _bound_to_say(ask, model)
-        if ask.stream or bounded or ask.model != model.upstream_id:
-            body = story.wire.rewrite(
-                body,
-                model=None if ask.model == model.upstream_id else model.upstream_id,
-                max_output=bounded,
-                limit_field=model.provider.limit_field,
-                include_usage=ask.stream and not ask.wants_usage,
-            )
-        try:
-            to = self.routes.to(model.provider)
-        except MissingSecretError as missing:
-            self.fail(story, 502, "provider_not_configured", str(missing), None)
-            return None
-        if self.strict:
-            await self.ledger.durable(story.ticket.mark)
-        tick = self.clock.tick
-        sent_at = tick()
-        response = await to.send(story.exchange, body)
-        answered_at = tick()
-        story.waited_ns += answered_at - sent_at
-        story.first_byte_us = (answered_at - story.began) // 1000
+            return story, None
+        story, response = await Sending(self, story, ask).run()
         if isinstance(response, Trouble):
             await self.trouble(story, response)
-            return None
-        if not 200 <= response.status < 300 and not 400 <= response.status < 600:
-            # A redirect would take the client, and its key, past every ceiling.
-            status = response.status
-            response.close()
-            await self.trouble(story, Trouble("protocol", f"status {status} is no answer to a call", True))
-            return None
+            return story, None
         story.upstream_id = _upstream_id(response)
-        return response
+        return story, response
 
     async def trouble(self, story: Story, trouble: Trouble) -> None:
         """A provider could not be reached, or fell silent. What was sent may have been billed: then it counts."""
-        assert story.way
-        provider = story.way.model.provider.id
+        assert story.model
+        provider = story.model.provider
+        if trouble.kind == "unset":
+            self.close(story, Outcome.UPSTREAM_ERROR, 502, "provider_not_configured", None)
+            self.fail_text(story, 502, "provider_not_configured", trouble.detail)
+            return
         status = 504 if trouble.kind.endswith("timeout") else 502
         tally = meter.unknown(story.held()) if trouble.request_sent else None
         await self.settle(story, Outcome.UPSTREAM_ERROR, status, f"provider-{trouble.kind}", tally)
-        message = f"provider {provider} failed ({trouble.kind}: {trouble.detail})"
+        message = f"provider {provider.id} failed ({trouble.kind}: {trouble.detail})"
         self.fail_text(story, status, "provider_failed", message)
-
-    def fail(self, story: Story, status: int, code: str, message: str, tally: Tally | None) -> None:
-        """Close a call that failed, and say so."""
-        self.close(story, Outcome.UPSTREAM_ERROR, status, code, tally)
-        self.fail_text(story, status, code, message)
 
     def fail_text(self, story: Story, status: int, code: str, message: str) -> None:
         log.warning("call.failed", request=story.request, code=code, problem=message)
@@ -205,9 +183,10 @@ class Flow:
 
     async def whole(self, story: Story, ask: Ask, response: Response) -> None:
         """Meter and hand on an answer that comes in one piece, or a provider's error."""
-        way, outlook, tick = story.way, story.outlook, self.clock.tick
-        assert way
+        model, outlook, tick = story.model, story.outlook, self.clock.tick
+        assert model
         assert outlook
+        assert story.upstream
         read_at = tick()
         body = await response.read(LARGEST_ANSWER)
         story.waited_ns += tick() - read_at
@@ -218,7 +197,7 @@ class Flow:
         if status >= 400:
             await self.provider_error(story, response, body)
             return
-        found = story.wire.answer(body)
+        found = story.upstream.answer(body)
         if found == NO_ANSWER and not answer.is_json(body):
             await self.trouble(story, Trouble("protocol", f"{len(body)} bytes that are not an answer", True))
             return
@@ -226,40 +205,68 @@ class Flow:
         if usage is None:
             reason, tally = "usage-not-reported", meter.unknown(story.held())
         else:
-            reason, tally = story.reason(), meter.exact(way.model, usage)
+            reason, tally = story.reason(), meter.exact(model, usage)
             outlook.observe(usage, ask.text_bytes, ask.images, found.output_bytes)
+        told = answer.passed_on(response)
+        if story.translated is not None:
+            try:
+                body = story.translated.reply(body, model.name)
+            except ValueError as error:
+                await self.trouble(story, Trouble("protocol", f"an answer that cannot be translated: {error}", True))
+                return
+            told = answer.JSON
         outcome = Outcome.CLIENT_LEFT if story.exchange.gone else Outcome.SERVED
         await self.settle(story, outcome, status, reason, tally)
-        story.exchange.respond(status, answer.passed_on(response) + self.headers(story), body)
+        self.stay(story)
+        story.exchange.respond(status, told + self.headers(story), body)
+
+    def stay(self, story: Story) -> None:
+        """A session that was served stays on its route, since its prompt cache is there now."""
+        if story.session is not None and len(story.targets) > 1:
+            assert story.model
+            self.affinity.keep(story.session, story.model.name, story.model.provider.id, self.clock.now())
 
     async def provider_error(self, story: Story, response: Response, body: bytes) -> None:
         """A provider said no: nothing was used. Its words go on, unless they are about our own account with it."""
-        assert story.way
+        assert story.model
         status = response.status
         await self.settle(story, Outcome.UPSTREAM_ERROR, status, f"provider-status-{status}", None)
         if status in (401, 403):
-            provider = story.way.model.provider.id
+            provider = story.model.provider.id
             message = f"provider {provider} refused the gateway's own credentials (status {status})"
             self.fail_text(story, 502, "provider_refused_credentials", message)
             return
-        story.exchange.respond(status, answer.passed_on(response) + self.headers(story), body)
+        told = answer.passed_on(response)
+        if story.translated is not None:
+            body = story.translated.translation.error(status, body, story.request)
+            told = answer.JSON + [header for header in told if header[0] == b"retry-after"]
+        story.exchange.respond(status, told + self.headers(story), body)
 
     def headers(self, story: Story) -> Headers:
         """The disclosure that every answer carries."""
         assert story.let_in
         assert story.way
         assert story.account
+        assert story.model
         account = story.account
         claim = account.claims[0]
         limited: Headers = []
+        if story.trail:
+            limited.append((disclose.TRIED, said(story.trail).encode()))
+        if story.rerouted:
+            limited.append((disclose.PROVIDER, story.model.provider.id.encode()))
+            if not story.way.why:
+                limited.append((disclose.REASON, story.rerouted.encode()))
+        if story.translated is not None and (lost := story.translated.not_carried()):
+            limited.append((disclose.NOT_CARRIED, lost.encode()))
         if story.limited:
             notice = f"the budget leaves at most {story.limited} tokens for this answer"
             limited.append((disclose.NOTICE, notice.encode()))
-            if not story.way.why:
+            if not story.way.why and not story.rerouted:
                 limited.append((disclose.REASON, disclose.LIMITED_BECAUSE.encode()))
         return [
             (disclose.REQUEST, story.request.encode()),
-            *story.let_in.shown(story.way),
+            *story.let_in.shown(story.way, story.model),
             (disclose.BUDGET, disclose.show_use(claim, self.ledger.balance(claim.key)).encode()),
             (disclose.RESETS, account.resets),
             *limited,
@@ -339,15 +346,6 @@ class Flow:
                 plan=story.in_force.snapshot.hash,
             )
         )
-
-
-def _bound_to_say(ask: Ask, model: Model) -> int | None:
-    """The bound to tell the provider in its own field: the client did not say it there, or beyond the model."""
-    if ask.max_output is None:
-        return None
-    if ask.max_output > model.max_output:
-        return model.max_output
-    return ask.max_output if model.provider.limit_field == "max_tokens" else None
 
 
 def _is_stream(response: Response) -> bool:

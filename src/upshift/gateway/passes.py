@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from upshift.gateway import accept
 from upshift.gateway.accounts import Account
 from upshift.model.budget import Bucket
 from upshift.model.ids import RequestId
@@ -17,7 +18,8 @@ from upshift.traffic.dispatch import Work
 from upshift.traffic.identify import Caller
 from upshift.traffic.outlook import Outlook
 from upshift.traffic.route import Way, Ways
-from upshift.traffic.snapshot import Consent, InForce
+from upshift.traffic.snapshot import Consent, Dialect, InForce, Model
+from upshift.traffic.targets import SAME_MODEL, Target
 from upshift.traffic.wire.ask import Ask
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ class Pass:
     """One caller of one model of one workload, let through; with what is the same for all calls that are so alike."""
 
     __slots__ = (
-        "_least_context", "_plain", "_requested", "_shown", "accounts", "caller", "consent", "opening", "outlook",
-        "work",
+        "_least_context", "_plain", "_requested", "_shown", "_sole", "accounts", "caller", "consent", "opening",
+        "outlook", "work",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +65,7 @@ class Pass:
         self._plain: Ways | None = None
         self._least_context = min(model.context for model in (work.model, *workload.substitutes))
         self._shown: dict[tuple[Bucket, str], disclose.Headers] = {}
+        self._sole: dict[Bucket, tuple[Target, ...]] = {}
 
     def ways(self, ask: Ask, input_tokens: int) -> Ways:
         """The ways to serve a call; the same for all that need no ability and fit every model. Raises Refused."""
@@ -72,12 +75,23 @@ class Pass:
             self._plain = route.ways(ask, self.work, input_tokens, self.consent)
         return self._plain
 
-    def shown(self, way: Way) -> disclose.Headers:
+    def sole(self, way: Way, ask: Ask) -> tuple[Target, ...] | None:
+        """The one target of a way that has no other whatever happens; None where there is something to choose."""
+        model, routing = way.model, self.work.workload.routing
+        if model.offers or routing.same_tier or routing.detours or self.work.tier or ask.keeps_state:
+            return None
+        known = self._sole.get(way.bucket)
+        if known is None:
+            native = model.provider.serves(ask.dialect)
+            known = self._sole[way.bucket] = (Target(model, 0, SAME_MODEL, native),)
+        return known if known[0].model is model else None
+
+    def shown(self, way: Way, model: Model) -> disclose.Headers:
         """The part of the disclosure that is the same for all calls served this way; not to be changed."""
-        name = (way.bucket, way.model.name)
+        name = (way.bucket, model.name)
         known = self._shown.get(name)
         if known is None:
-            known = disclose.of_way(self.opening.plan, self._requested, way.model.name, way.bucket)
+            known = disclose.of_way(self.opening.plan, self._requested, model.name, way.bucket)
             self._shown[name] = known
         return known
 
@@ -105,7 +119,7 @@ class Passes:
         if in_force is not self._under:
             self._known.clear()
             self._under = in_force
-        header = story.exchange.header
+        header = story.exchange.header if ask.dialect is not Dialect.GEMINI else accept.headers_of(story.exchange)
         workload = header(dispatch.WORKLOAD_HEADER)
         name = (
             header(b"authorization"),
@@ -119,7 +133,7 @@ class Passes:
         )
         known = self._known.get(name)
         if known is not None:
-            return known
+            return self._for_task(known, header(dispatch.TASK_HEADER), story, ask)
         story.caller = caller = identify.who(in_force, header, ask.user_hint, story.started)
         work = dispatch.to(in_force.snapshot, caller, workload, ask.model, ask.dialect)
         police.allow(work, ask.dialect)
@@ -131,4 +145,17 @@ class Passes:
             if len(self._known) >= _MOST:
                 self._known.clear()
             self._known[name] = found
-        return found
+        return self._for_task(found, header(dispatch.TASK_HEADER), story, ask)
+
+    def _for_task(self, found: Pass, named: bytes | None, story: Story, ask: Ask) -> Pass:
+        """The pass for the task that a call is of, where its workload has tasks and the client left it to them."""
+        work = found.work
+        if not work.open_to_tasks or not work.workload.routing.tasks:
+            return found
+        input_tokens = found.outlook.input_tokens(ask.text_bytes, ask.images)
+        for_task = dispatch.for_task(work, named, ask, input_tokens)
+        if for_task is work:
+            return found
+        caller = found.caller
+        outlook = self.outlook(caller.tenant.id, work.workload.id, for_task.model.name)
+        return Pass(story.in_force, ask, caller, for_task, found.consent, outlook)

@@ -12,18 +12,40 @@ from upshift.model.span import Instant
 from upshift.model.tokens import NO_USAGE, Certainty
 from upshift.store.ledger import Ticket
 from upshift.traffic import disclose
+from upshift.traffic.attempts import Tried
 from upshift.traffic.dispatch import Work
 from upshift.traffic.gate import Fit
 from upshift.traffic.identify import Caller
 from upshift.traffic.meter import Tally
 from upshift.traffic.outlook import Outlook
 from upshift.traffic.route import Way
-from upshift.traffic.snapshot import InForce
+from upshift.traffic.snapshot import InForce, Model
+from upshift.traffic.targets import Target
+from upshift.traffic.translate.translate import Sent, Stream, Translation, not_carried
 from upshift.traffic.wire.ask import Ask, Wire
 
 NOTHING_USED = Tally(NO_USAGE, Certainty.EXACT, 0, NOTHING)
 
 _LONGEST = 128
+
+
+class Translated(msgspec.Struct, frozen=True, gc=False):
+    """How a call was put into another dialect, and how its answer comes back."""
+
+    translation: Translation
+    sent: Sent
+
+    def reply(self, body: bytes, model: str) -> bytes:
+        """An answer in one piece, for the client. Raises ValueError."""
+        return self.translation.reply(body, model, self.sent.asked)[0]
+
+    def stream(self, model: str) -> Stream:
+        """A streamed answer, for the client."""
+        return self.translation.stream(model, self.sent.asked)
+
+    def not_carried(self) -> str:
+        """The fields that did not reach the provider, for a header."""
+        return not_carried(self.sent.losses)
 
 
 class Story(msgspec.Struct, eq=False):
@@ -51,6 +73,17 @@ class Story(msgspec.Struct, eq=False):
     opening: Metered | None = None
     """What the ledger keeps with the hold, to tell what the call was if its end is lost."""
     way: Way | None = None
+    targets: tuple[Target, ...] = ()
+    """Where it may be sent, in this order."""
+    model: Model | None = None
+    """The model, at its provider, that it was sent to last."""
+    upstream: Wire | None = None
+    """The dialect that the provider answers in."""
+    translated: Translated | None = None
+    trail: tuple[Tried, ...] = ()
+    """The attempts before the last one."""
+    rerouted: str = ""
+    """Why it was served by another route than the first; empty when it was not."""
     fit: Fit | None = None
     account: Account | None = None
     ticket: Ticket | None = None
@@ -60,6 +93,12 @@ class Story(msgspec.Struct, eq=False):
     def claims(self) -> tuple[Claim, ...]:
         """The ceilings that the call's hold is counted under; none before it holds."""
         return () if self.account is None else self.account.claims
+
+    @property
+    def session(self) -> tuple[str, str] | None:
+        """The session that the client names, with its tenant; None where it names none."""
+        opening = self.opening
+        return (opening.tenant, opening.session) if opening is not None and opening.session else None
 
     def attribute(self, ask: Ask, let_in: Pass) -> None:
         """Note whose call it is, with the session and agent that the client names."""
@@ -79,7 +118,19 @@ class Story(msgspec.Struct, eq=False):
     def reason(self) -> str:
         """Why the answer is not simply what was asked for; empty when it is."""
         assert self.way
-        return disclose.reason_for(self.way.bucket) or (disclose.LIMITED_BECAUSE if self.limited else "")
+        return (
+            disclose.reason_for(self.way.bucket) or self.rerouted or (disclose.LIMITED_BECAUSE if self.limited else "")
+        )
+
+    def beside(self, request: RequestId) -> "Story":
+        """The same call under another name, for an attempt whose cost is counted apart."""
+        story = Story(
+            self.exchange, self.wire, self.in_force, request, self.started, self.began, ask=self.ask,
+            caller=self.caller, work=self.work, let_in=self.let_in, input_tokens=self.input_tokens,
+        )  # fmt: skip
+        if self.opening is not None:
+            story.opening = msgspec.structs.replace(self.opening, request=request)
+        return story
 
     def held(self) -> Amount:
         """What the call holds at the moment."""
@@ -87,14 +138,14 @@ class Story(msgspec.Struct, eq=False):
 
     def record(self, outcome: Outcome, status: int, reason: str, tally: Tally, tick: int) -> Metered:
         """The call's record as of `tick` (nanoseconds)."""
-        way, opening, counted = self.way, self.opening, tally.counted
+        way, model, opening, counted = self.way, self.model, self.opening, tally.counted
         latency = (tick - self.began) // 1000
         if opening is None:
             return self._stub(outcome, status, reason, latency)
         return msgspec.structs.replace(
             opening,
-            served_model="" if way is None else way.model.name,
-            provider="" if way is None else way.model.provider.id,
+            served_model="" if model is None else model.name,
+            provider="" if model is None else model.provider.id,
             upstream_id=self.upstream_id,
             outcome=outcome,
             status=status,

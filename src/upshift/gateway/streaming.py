@@ -14,6 +14,8 @@ from upshift.traffic import disclose, meter, price
 from upshift.traffic.gate import Growth
 from upshift.traffic.meter import Tally
 from upshift.traffic.snapshot import HoldPolicy, OnDisconnect
+from upshift.traffic.translate.translate import Stream
+from upshift.traffic.wire.ask import StreamMeter
 
 if TYPE_CHECKING:
     from upshift.gateway.flow import Flow
@@ -30,7 +32,8 @@ class Streaming:
     def __init__(self, flow: Flow, story: Story, response: Response) -> None:
         assert story.ask
         assert story.work
-        assert story.way
+        assert story.model
+        assert story.upstream
         assert story.fit
         assert story.ticket
         assert story.outlook
@@ -38,10 +41,16 @@ class Streaming:
         self.story = story
         self.response = response
         self.exchange = story.exchange
-        self.meter = story.wire.stream(keep_usage=story.ask.wants_usage)
+        translated = story.translated
+        self.meter = story.upstream.stream(keep_usage=story.ask.wants_usage or translated is not None)
+        self.words: Stream | StreamMeter = self.meter
+        """Who speaks to the client when we have something to say in the middle of its answer."""
+        self.translated: Stream | None = None
+        if translated is not None:
+            self.words = self.translated = translated.stream(story.model.name)
         self.ticket = story.ticket
         self.outlook = story.outlook
-        self.model = story.way.model
+        self.model = story.model
         self.held_output = story.fit.output
         held_by = story.work.workload.gate
         self.never_cut = held_by.hold is HoldPolicy.MAXIMUM
@@ -59,7 +68,8 @@ class Streaming:
         await flow.ledger.durable(self.ticket.mark)
         drain = self.model.provider.on_disconnect is OnDisconnect.DRAIN
         story.streaming = True
-        exchange.start(response.status, answer.passed_on(response) + flow.headers(story))
+        told = answer.passed_on(response) if self.translated is None else answer.EVENTS
+        exchange.start(response.status, told + flow.headers(story))
         if not drain:
             exchange.on_gone(response.close)
         while True:
@@ -85,6 +95,8 @@ class Streaming:
                 await self.broken("garbage", self.meter.error)
                 response.close()
                 return
+            if self.translated is not None:
+                out = self.translated.feed(out)
             if out:
                 exchange.write(out)
             if not await self.extend():
@@ -141,6 +153,9 @@ class Streaming:
         if self.exchange.gone:
             outcome = Outcome.CLIENT_LEFT
         await self.flow.settle(self.story, outcome, 200, reason, tally)
+        self.flow.stay(self.story)
+        if self.translated is not None:
+            last = self.translated.feed(last) + self.translated.finish()
         if last:
             self.exchange.write(last)
         self.exchange.end()
@@ -154,7 +169,7 @@ class Streaming:
         }
         tally = self.at_least()
         await self.flow.settle(self.story, Outcome.CUT, 200, disclose.CUT_BECAUSE, tally)
-        self.exchange.write(self.meter.length_stop(note, tally.usage))
+        self.exchange.write(self.words.length_stop(note, tally.usage))
         self.exchange.end()
 
     async def left(self) -> None:
@@ -166,9 +181,8 @@ class Streaming:
         provider = self.model.provider.id
         await self.flow.settle(self.story, Outcome.UPSTREAM_ERROR, 200, f"provider-{kind}", self.at_least())
         log.warning("stream.broken", request=self.story.request, provider=provider, problem=detail)
-        self.exchange.write(
-            self.meter.failure(f"provider {provider} broke off the answer ({detail})", "provider_failed")
-        )
+        message = f"provider {provider} broke off the answer ({detail})"
+        self.exchange.write(self.words.failure(message, "provider_failed"))
         self.exchange.end()
 
     def at_least(self) -> Tally:

@@ -26,6 +26,7 @@ Kind = Literal[
     "too_large",
     "pool_timeout",
     "tls",
+    "unset",
 ]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-from upshift.plan_file.declared import Ceiling, Ceilings, Gate, Plan, Provider, Workload
+from upshift.plan_file.declared import Ceiling, Ceilings, Gate, Model, Offer, Plan, Price, Provider, Workload
 from upshift.plan_file.faults import Findings
 from upshift.plan_file.locate import Path
 from upshift.plan_file.prices import Terms
@@ -25,8 +25,8 @@ def check(plan: Plan, findings: Findings) -> None:
         if model.provider not in _known(findings, "providers"):
             findings.unknown(("models", name, "provider"), model.provider, "a provider", _known(findings, "providers"))
         _long_prices(name, plan, findings)
-    for name, members in plan.model_tiers.items():
-        _model_tier(name, members, findings)
+    for name, tier in plan.model_tiers.items():
+        _model_tier(name, tier.models, findings)
     for name, gate in plan.gates.items():
         _gate(name, gate, findings)
     for name, workload in plan.workloads.items():
@@ -37,9 +37,9 @@ def check(plan: Plan, findings: Findings) -> None:
 
 def check_terms(plan: Plan, terms: Mapping[str, Terms], assumed: Mapping[str, str], findings: Findings) -> None:
     """Reports what is wrong with what was settled about each model. `assumed` names the source of prices by dialect."""
-    for name, each in terms.items():
-        path = ("models", name)
-        model = plan.models[name]
+    for key, each in terms.items():
+        name, _, at = key.partition("@")
+        path, model = _place(plan, name, at)
         if each.context == 0:
             what = f"the context of {shown(name)} is not known"
             findings.report(
@@ -56,9 +56,18 @@ def check_terms(plan: Plan, terms: Mapping[str, Terms], assumed: Mapping[str, st
         if each.card is None and not findings.reported(path):
             what = f"the price of {shown(model.id or name)} is not known, so its cost is recorded as unknown"
             findings.warn(path, what, remedy="Add 'price: {input: $..., output: $...}'.", key=True)
-        if name in assumed:
+        if key in assumed:
             what = f"the address of provider {shown(model.provider)} is not known to the catalogue, so the price is "
-            findings.warn(path, what + assumed[name], remedy="Add 'price:' where it is another one.", key=True)
+            findings.warn(path, what + assumed[key], remedy="Add 'price:' where it is another one.", key=True)
+
+
+def _place(plan: Plan, name: str, at: str) -> tuple[Path, Model | Offer]:
+    """Where a model stands in the text, or its offer at a provider."""
+    model = plan.models[name]
+    for index, offer in enumerate(model.offers):
+        if at and offer.provider == at:
+            return ("models", name, "offers", index), offer
+    return ("models", name), model
 
 
 def _known(findings: Findings, section: str) -> tuple[str, ...]:
@@ -154,6 +163,11 @@ def _provider(name: str, provider: Provider, findings: Findings) -> None:
         better = url.rstrip("/").removesuffix("/v1")
         what = f"{shown(url)} ends in /v1, which the anthropic dialect adds itself"
         findings.report(path, what, value=url, expected="the URL without it", remedy=f"Write '{better}'.")
+    if provider.dialect is Dialect.GEMINI and ending.endswith(("/v1", "/v1beta")):
+        version = ending.rpartition("/")[2]
+        better = url.rstrip("/").removesuffix(f"/{version}")
+        what = f"{shown(url)} ends in /{version}, which the gemini dialect adds itself"
+        findings.report(path, what, value=url, expected="the URL without it", remedy=f"Write '{better}'.")
     if provider.dialect is Dialect.OPENAI and not ending:
         what = f"{shown(url)} has no path, though the openai dialect is usually served under /v1"
         findings.warn(path, what, value=url, remedy=f"Write '{url.rstrip('/')}/v1'.")
@@ -173,13 +187,16 @@ def _loopback(host: str) -> bool:
 
 
 def _long_prices(name: str, plan: Plan, findings: Findings) -> None:
-    price = plan.models[name].price
-    last = 0
-    for index, step in enumerate(price.long if price is not None else []):
-        if step.above <= last:
-            what = f"{step.above:,} is not above {last:,}, where the prices before it begin"
-            findings.report(("models", name, "price", "long", index, "above"), what, expected="rising lengths")
-        last = step.above
+    model = plan.models[name]
+    priced: list[tuple[Path, Price | None]] = [(("models", name), model.price)]
+    priced += [(("models", name, "offers", index), offer.price) for index, offer in enumerate(model.offers)]
+    for path, price in priced:
+        last = 0
+        for index, step in enumerate(price.long if price is not None else []):
+            if step.above <= last:
+                what = f"{step.above:,} is not above {last:,}, where the prices before it begin"
+                findings.report((*path, "price", "long", index, "above"), what, expected="rising lengths")
+            last = step.above
 
 
 def _model_tier(name: str, members: list[str], findings: Findings) -> None:
@@ -187,13 +204,13 @@ def _model_tier(name: str, members: list[str], findings: Findings) -> None:
     known = _known(findings, "models")
     if not members:
         findings.report(path, f"model tier {shown(name)} is empty", expected="at least one model", key=True)
+    short = isinstance(getattr(findings.root.get(path), "content", None), list)
     for index, member in enumerate(members):
+        where = (*path, index) if short else (*path, "models", index)
         if member not in known:
-            findings.unknown((*path, index), member, "a model", known)
+            findings.unknown(where, member, "a model", known)
         elif member in members[:index]:
-            findings.report(
-                (*path, index), f"{shown(member)} is listed twice", value=member, expected="each model once"
-            )
+            findings.report(where, f"{shown(member)} is listed twice", value=member, expected="each model once")
 
 
 def _gate(name: str, gate: Gate, findings: Findings) -> None:

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from types import MappingProxyType
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -24,19 +25,26 @@ from upshift.model.ids import (
 )
 from upshift.model.span import Window
 from upshift.plan_file import declared
-from upshift.plan_file.prices import Terms
+from upshift.plan_file.prices import Terms, offer_key
 from upshift.traffic.snapshot import (
     Ceiling,
+    Detour,
+    Dialect,
     Gate,
     Model,
     Overage,
+    Pin,
     Provider,
+    Routing,
+    Shape,
     Snapshot,
+    Task,
     Tenant,
     Timeouts,
     User,
     Workload,
 )
+from upshift.traffic.targets import narrowed
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -75,13 +83,10 @@ def hash_of(document: str) -> PlanHash:
 def compile_plan(plan: declared.Plan, terms: Mapping[str, Terms], plan_hash: PlanHash) -> Snapshot:
     """The Snapshot of a checked plan. `terms` holds what was settled for each model."""
     providers = {ProviderId(name): _provider(name, each) for name, each in sorted(plan.providers.items())}
-    by_name = {
-        name: _model(name, each, providers[ProviderId(each.provider)], terms[name])
-        for name, each in sorted(plan.models.items())
-    }
+    by_name = {name: _model(name, each, providers, terms) for name, each in sorted(plan.models.items())}
     tiers = {
-        ModelTierId(name): tuple(by_name[each] for each in members)
-        for name, members in sorted(plan.model_tiers.items())
+        ModelTierId(name): tuple(by_name[member] for member in each.models)
+        for name, each in sorted(plan.model_tiers.items())
     }
     gates = {name: _gate(name, each) for name, each in plan.gates.items()}
     everybody = frozenset(TenantId(name) for name in plan.tenants)
@@ -91,7 +96,7 @@ def compile_plan(plan: declared.Plan, terms: Mapping[str, Terms], plan_hash: Pla
         tenants=_frozen({TenantId(name): _tenant(name, each) for name, each in sorted(plan.tenants.items())}),
         workloads=_frozen(
             {
-                WorkloadId(name): _workload(name, each, tiers, gates, everybody)
+                WorkloadId(name): _workload(name, each, _pinned(each, tiers, providers), providers, gates, everybody)
                 for name, each in sorted(plan.workloads.items())
                 if each.status == "committed"
             }
@@ -100,6 +105,9 @@ def compile_plan(plan: declared.Plan, terms: Mapping[str, Terms], plan_hash: Pla
         model_tiers=_frozen(tiers),
         providers=_frozen(providers),
         tiers=tuple(TierId(name) for name in plan.tiers),
+        roles=_frozen(
+            {ModelTierId(name): each.role for name, each in sorted(plan.model_tiers.items()) if each.role is not None}
+        ),
     )
 
 
@@ -123,19 +131,53 @@ def _provider(name: str, each: declared.Provider) -> Provider:
         on_disconnect=each.on_disconnect,
         max_connections=each.max_connections,
         limit_field=each.limit_field,
+        speaks=_spoken(each),
+        local=each.local,
+        discover=each.discover,
     )
 
 
-def _model(name: str, each: declared.Model, provider: Provider, terms: Terms) -> Model:
-    return Model(
+def _spoken(each: declared.Provider) -> frozenset[Dialect]:
+    """The dialects that a provider serves, its main one among them."""
+    if each.speaks is not None:
+        return frozenset((each.dialect, *each.speaks))
+    found = {each.dialect}
+    if each.dialect is Dialect.OPENAI:
+        found.add(Dialect.EMBEDDINGS)
+        if urlsplit(each.base_url).hostname == "api.openai.com":
+            found.add(Dialect.RESPONSES)
+    return frozenset(found)
+
+
+def _model(
+    name: str, each: declared.Model, providers: Mapping[ProviderId, Provider], terms: Mapping[str, Terms]
+) -> Model:
+    own = Model(
         name=ModelName(name),
-        provider=provider,
+        provider=providers[ProviderId(each.provider)],
         upstream_id=each.id or name,
+        context=terms[name].context,
+        max_output=terms[name].max_output,
+        abilities=frozenset(each.can),
+        card=terms[name].card,
+        aliases=tuple(each.aliases),
+        weight=each.weight,
+    )
+    if not each.offers:
+        return own
+    offers = tuple(_offer(own, offer, providers, terms[offer_key(name, offer.provider)]) for offer in each.offers)
+    return msgspec.structs.replace(own, offers=offers)
+
+
+def _offer(model: Model, each: declared.Offer, providers: Mapping[ProviderId, Provider], terms: Terms) -> Model:
+    return msgspec.structs.replace(
+        model,
+        provider=providers[ProviderId(each.provider)],
+        upstream_id=each.id or model.upstream_id,
         context=terms.context,
         max_output=terms.max_output,
-        abilities=frozenset(each.can),
         card=terms.card,
-        aliases=tuple(each.aliases),
+        weight=each.weight,
     )
 
 
@@ -183,10 +225,70 @@ def _ceilings(said: declared.Ceilings) -> tuple[Ceiling, ...]:
     return tuple(Ceiling(window, Limit(each.tokens, each.money)) for window, each in by_window if each is not None)
 
 
+def pin_of(each: declared.Route, providers: Container[str]) -> Pin:
+    """What a route is pinned to. A name that is a provider's is meant as one."""
+    return Pin(
+        frozenset(ProviderId(name) for name in each.pin if name in providers),
+        frozenset(ModelName(name) for name in each.pin if name not in providers),
+    )
+
+
+def _pinned(
+    each: declared.Workload,
+    tiers: Mapping[ModelTierId, tuple[Model, ...]],
+    providers: Mapping[ProviderId, Provider],
+) -> Mapping[ModelTierId, tuple[Model, ...]]:
+    """The model tiers as a workload may use them: without routes outside its pin, so that no rule can lead there."""
+    pin = pin_of(each.route, providers)
+    if not pin:
+        return tiers
+    narrow = {model.name: narrowed(model, pin) for models in tiers.values() for model in models}
+    return {
+        tier: tuple(left for model in models if (left := narrow[model.name]) is not None)
+        for tier, models in tiers.items()
+    }
+
+
+def _routing(
+    each: declared.Route, tiers: Mapping[ModelTierId, tuple[Model, ...]], providers: Container[str]
+) -> Routing:
+    named = [ModelTierId(step.removeprefix("tier ")) for step in each.failover if step.startswith("tier ")]
+    return Routing(
+        order=each.order,
+        tasks=tuple(sorted((_task(name, task, tiers) for name, task in each.tasks.items()), key=_narrowest)),
+        pin=pin_of(each, providers),
+        same_model="same-model" in each.failover,
+        same_tier="same-tier" in each.failover,
+        detours=tuple(Detour(tier, tiers[tier]) for tier in named),
+        retries=each.retries,
+        retry_unsure=each.retry_unsure,
+        hedge_after=each.hedge_after,
+        sticky=each.sticky == "session",
+    )
+
+
+def _narrowest(task: Task) -> tuple[int, str]:
+    """Where several tasks fit a request, the one that says most about it is meant."""
+    shape = task.shape
+    if shape is None:
+        return 0, task.name
+    said = len(shape.needs) + len(shape.without) + (shape.above is not None) + (shape.below is not None)
+    return -said, task.name
+
+
+def _task(name: str, each: declared.Task, tiers: Mapping[ModelTierId, tuple[Model, ...]]) -> Task:
+    when, tier = each.when, ModelTierId(each.tier)
+    shape = None
+    if when is not None:
+        shape = Shape(needs=frozenset(when.needs), without=frozenset(when.without), above=when.above, below=when.below)
+    return Task(name=name, tier=tier, models=tiers[tier], shape=shape)
+
+
 def _workload(
     name: str,
     each: declared.Workload,
     tiers: Mapping[ModelTierId, tuple[Model, ...]],
+    providers: Container[str],
     gates: Mapping[str, Gate],
     everybody: frozenset[TenantId],
 ) -> Workload:
@@ -207,4 +309,5 @@ def _workload(
         substitute_tier=substitute,
         substitutes=tiers[substitute] if substitute is not None else (),
         gate=gates[each.gate],
+        routing=_routing(each.route, tiers, providers),
     )

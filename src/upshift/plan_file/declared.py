@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from upshift.plan_file.problems import nearest
 from upshift.plan_file.quantities import (
     MONEY_PATTERN,
     TOKENS_PATTERN,
@@ -26,7 +27,7 @@ from upshift.plan_file.quantities import (
     looks_like_money,
     unfit,
 )
-from upshift.traffic.snapshot import Ability, Dialect, HoldPolicy, OnDisconnect, Overage
+from upshift.traffic.snapshot import Ability, Dialect, HoldPolicy, Local, OnDisconnect, Order, Overage, TierRole
 
 NAME_PATTERN = r"^[a-z0-9._/:-]{1,64}$"
 EMAIL_PATTERN = r"^[^@\s<>,;]+@[^@\s<>,;]+\.[^@\s<>,;]+$"
@@ -120,6 +121,27 @@ def _sorted(value: list[Ability]) -> list[Ability]:
     return sorted(set(value))
 
 
+def _local(value: Any) -> Any:
+    if not isinstance(value, (str, bool)):
+        return value
+    return {"true": Local.OPENAI, "false": None}.get(str(value).lower(), value)
+
+
+def _off(value: Any) -> Any:
+    return None if value == "off" else value
+
+
+def _step(value: str) -> str:
+    word, _, tier = value.partition(" ")
+    if value in FAILOVER_STEPS or (word == "tier" and _NAME.match(tier.strip())):
+        return value if value in FAILOVER_STEPS else f"tier {tier.strip()}"
+    remedy = nearest(value, FAILOVER_STEPS) or (f"Write 'tier {value}'." if _NAME.match(value) else "")
+    raise unfit(value, "is not a step of a failover", "same-model, same-tier, tier NAME or none", remedy)
+
+
+FAILOVER_STEPS = ("same-model", "same-tier", "none")
+
+
 Name: TypeAlias = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": NAME_PATTERN})]
 UserName: TypeAlias = Annotated[str, AfterValidator(_user_name)]
 Email: TypeAlias = Annotated[
@@ -127,6 +149,9 @@ Email: TypeAlias = Annotated[
     AfterValidator(_email),
     Field(json_schema_extra={"pattern": EMAIL_PATTERN, "examples": ["ada@example.com"]}),
 ]
+
+
+_LOCAL_SCHEMA = {"enum": [True, False, *(str(kind) for kind in Local)], "examples": ["ollama"]}
 
 
 class Declared(BaseModel):
@@ -163,7 +188,7 @@ class Provider(Declared):
     dialect: Dialect
     """The wire format it speaks."""
     base_url: Annotated[str, AfterValidator(_url), Field(json_schema_extra={"format": "uri", "pattern": "^https?://"})]
-    """Where it is: with /v1 for the openai dialect, without for anthropic."""
+    """Where it is: with /v1 for the openai dialects, without for anthropic and gemini."""
     key: (
         Annotated[
             str,
@@ -183,6 +208,16 @@ class Provider(Declared):
     """How many calls it may be sent at once."""
     limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     """The field that bounds an answer in the openai dialect; older servers only know max_tokens."""
+    speaks: Annotated[list[Dialect], Field(min_length=1)] | None = None
+    """All dialects that it serves as they come; calls in any other are translated into its main one. Without it, the
+    main one; for openai also openai-embeddings, and at api.openai.com openai-responses."""
+    local: Annotated[Local | None, BeforeValidator(_local), WithJsonSchema(_LOCAL_SCHEMA)] = None
+    """It runs on machines of one's own: true, or which kind of server it is."""
+    discover: bool = False
+    """Whether a local server may be asked which models it has."""
+
+
+Weight: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class LongPrice(Declared):
@@ -221,6 +256,23 @@ class Price(Declared):
     """Prices of calls with a long input, by rising length."""
 
 
+class Offer(Declared):
+    """The same model at another provider. What is left out is as the catalogue says of it there, else as the model."""
+
+    provider: str
+    """The provider that serves it too."""
+    id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """Its name at that provider; without it, the model's own id."""
+    context: Tokens | None = None
+    """The most tokens of input and output together there."""
+    max_output: Tokens | None = None
+    """The most tokens of one answer there."""
+    price: Price | None = None
+    """What it costs there."""
+    weight: Weight = 1
+    """Its share of the calls where routes are ordered by weight; 0 only stands by."""
+
+
 class Model(Declared):
     """A model that clients can ask for by its name or an alias."""
 
@@ -238,6 +290,30 @@ class Model(Declared):
     """What it can do beside plain text."""
     price: Price | None = None
     """What it costs. Known for models in the catalogue of public prices; what is said here comes first."""
+    weight: Weight = 1
+    """The share of its first provider in the calls where routes are ordered by weight; 0 only stands by."""
+    offers: list[Offer] = []
+    """The same model at further providers, in the order they are tried when the first one fails."""
+
+
+class ModelTier(Declared):
+    """Models that may stand for each other, in order of preference. Short form: [gpt-5, claude-sonnet]."""
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema.update(
+            {"type": ["object", "array"], "items": {"type": "string"}, "examples": [["gpt-5", "claude-sonnet"]]}
+        )
+    )
+
+    models: list[str]
+    """The models by name."""
+    role: TierRole | None = None
+    """What the tier is for: orchestrator (frontier models), worker (routine work), or local."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, data: Any) -> Any:
+        return {"models": data} if isinstance(data, list) else data
 
 
 class User(Declared):
@@ -319,6 +395,18 @@ def _degraded(value: Any) -> str:
     return RULE_TAG if isinstance(value, str) else TIERS_TAG
 
 
+_FAILOVER_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "pattern": "^(same-model|same-tier|none|tier .+)$"},
+        {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "string", "pattern": "^(same-model|same-tier|none|tier .+)$"},
+        },
+    ],
+    "examples": ["none", ["same-model", "same-tier"]],
+}
+
 _OVERAGE_SCHEMA = {
     "anyOf": [
         {"enum": [str(step) for step in Overage]},
@@ -364,6 +452,70 @@ class WorkloadModels(Declared):
     """The model tier that serves it after a soft cap."""
 
 
+class TaskWhen(Declared):
+    """What a request has to look like to be taken for a task. All that is said has to hold."""
+
+    needs: Annotated[list[Ability], AfterValidator(_sorted)] = []
+    """It needs all of these: tools, images, json."""
+    without: Annotated[list[Ability], AfterValidator(_sorted)] = []
+    """It needs none of these."""
+    above: Tokens | None = None
+    """Its input is longer than this."""
+    below: Tokens | None = None
+    """Its input is shorter than this."""
+
+
+class Task(Declared):
+    """A kind of work within a workload, with models of its own. Short form: the name of a model tier."""
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema.update({"type": ["object", "string"], "examples": ["budget"]})
+    )
+
+    tier: str
+    """The model tier that serves it."""
+    when: TaskWhen | None = None
+    """How its requests are recognised; without it, only by the header x-upshift-task."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, data: Any) -> Any:
+        return {"tier": data} if isinstance(data, str) else data
+
+
+class Route(Declared):
+    """How a workload's calls find a provider, and what happens when one fails."""
+
+    order: Order = Order.AS_LISTED
+    """Which route is taken first: as-listed, cheapest, fastest, or weighted."""
+    tasks: dict[Name, Task] = {}
+    """Kinds of work that other model tiers serve, where a client asks for the workload and not for a model. Where
+    several fit a request, the one that says most about it."""
+    pin: list[str] = []
+    """Providers or models that the workload is kept to, also when one fails or a ceiling is reached."""
+    failover: Annotated[
+        list[Annotated[str, AfterValidator(_step)]],
+        BeforeValidator(_ladder),
+        Field(min_length=1),
+        WithJsonSchema(_FAILOVER_SCHEMA),
+    ] = ["same-model"]
+    """Where a call goes on when a provider fails before its answer has begun: same-model at another provider,
+    same-tier, tier NAME, or none."""
+    retries: Annotated[int, Field(ge=0, le=5)] = 0
+    """Tries beyond one on each route, after a pause."""
+    retry_unsure: bool = False
+    """Whether a call is also tried again when it may have been billed already: sent, and no answer came."""
+    hedge_after: Annotated[
+        PositiveDuration | None,
+        BeforeValidator(_off),
+        WithJsonSchema({"type": ["string", "number"], "examples": ["off", "2s"]}),
+    ] = None
+    """After how long without an answer a second route of the same model is tried beside the first. Both may be
+    billed."""
+    sticky: Literal["session", "off"] = "session"
+    """Whether a session stays on the route whose prompt cache it has filled."""
+
+
 class Workload(Declared):
     """A use of models that is budgeted for itself."""
 
@@ -383,6 +535,8 @@ class Workload(Declared):
     """Which models serve it."""
     gate: str | None = None
     """The gate that holds its spend: mandatory for planned and committed workloads."""
+    route: Route = Route()
+    """How its calls find a provider, and what happens when one fails."""
 
 
 class Plan(Declared):
@@ -396,7 +550,7 @@ class Plan(Declared):
     """Services that models are reached at, by name."""
     models: dict[Name, Model] = {}
     """Models that clients can ask for, by name."""
-    model_tiers: dict[Name, list[str]] = {}
+    model_tiers: dict[Name, ModelTier] = {}
     """Lists of models by name, each in order of preference."""
     tiers: list[Name] = []
     """Customer tiers, which size the ceilings of users."""

@@ -10,7 +10,18 @@ from upshift.model.budget import Limit
 from upshift.model.ids import PlanHash, TierId
 from upshift.model.money import Nano, show_money
 from upshift.model.tokens import show_tokens
-from upshift.traffic.snapshot import Ceiling, Gate, Model, Provider, Rates, Snapshot, Tenant, Workload
+from upshift.traffic.snapshot import (
+    Ceiling,
+    Gate,
+    Model,
+    Provider,
+    Rates,
+    Routing,
+    Shape,
+    Snapshot,
+    Tenant,
+    Workload,
+)
 
 N = TypeVar("N", bound=str)
 
@@ -46,6 +57,7 @@ def difference(old: Snapshot | None, new: Snapshot) -> list[Consequence]:
         *_workloads(before, new),
         *_tenants(before, new),
         *_models(before, new),
+        *_roles(before, new),
         *_providers(before, new),
     ]
 
@@ -81,8 +93,56 @@ def _workload(old: Workload, new: Workload) -> Iterator[Consequence]:
     if _models_of(old) != _models_of(new):
         text = f"{name} is served by {_models_of(new)} instead of {_models_of(old)}"
         yield Consequence(Kind.ROUTE, name, text)
+    for what, before, after in _routing(old.routing, new.routing):
+        if before != after:
+            yield Consequence(Kind.ROUTE, name, f"{name}: {what} {after} instead of {before}")
     if old.gate != new.gate:
         yield from _gate(name, old.gate, new.gate)
+
+
+def _routing(old: Routing, new: Routing) -> Iterator[tuple[str, str, str]]:
+    """What is compared of two routings, before and after, in words."""
+    yield "its routes are taken", old.order, new.order
+    yield "it is pinned to", _pin(old), _pin(new)
+    yield "when a provider fails it goes on with", _failover(old), _failover(new)
+    yield "its tasks are", _tasks(old), _tasks(new)
+    yield "it is tried again", _times(old), _times(new)
+    yield "a second route is tried beside the first", _hedge(old), _hedge(new)
+    yield "its sessions stay on", _kept(old), _kept(new)
+
+
+def _pin(routing: Routing) -> str:
+    return _list((*routing.pin.providers, *routing.pin.models)) or "nothing"
+
+
+def _failover(routing: Routing) -> str:
+    steps = ["the same model elsewhere"] * routing.same_model + ["the same tier"] * routing.same_tier
+    return ", then ".join([*steps, *(f"tier {detour.tier}" for detour in routing.detours)]) or "nothing"
+
+
+def _tasks(routing: Routing) -> str:
+    return _list(f"{task.name} ({task.tier}{_shape(task.shape)})" for task in routing.tasks) or "none"
+
+
+def _shape(shape: Shape | None) -> str:
+    if shape is None:
+        return ""
+    said = [*sorted(shape.needs), *(f"no {each}" for each in sorted(shape.without))]
+    said += [f"above {show_tokens(shape.above)}"] if shape.above is not None else []
+    said += [f"below {show_tokens(shape.below)}"] if shape.below is not None else []
+    return f" for {' and '.join(said)}"
+
+
+def _times(routing: Routing) -> str:
+    return f"{routing.retries} times" + (", even if it may have been billed" if routing.retry_unsure else "")
+
+
+def _kept(routing: Routing) -> str:
+    return "their route" if routing.sticky else "no route"
+
+
+def _hedge(routing: Routing) -> str:
+    return "never" if routing.hedge_after is None else f"after {routing.hedge_after:g}s"
 
 
 def _gate(name: str, old: Gate, new: Gate) -> Iterator[Consequence]:
@@ -171,7 +231,7 @@ def _models(old: Snapshot, new: Snapshot) -> Iterator[Consequence]:
 
 def _model(old: Model, new: Model) -> Iterator[Consequence]:
     name = new.name
-    was, now = f"{old.provider.id}/{old.upstream_id}", f"{new.provider.id}/{new.upstream_id}"
+    was, now = (" or ".join(f"{each.provider.id}/{each.upstream_id}" for each in model.routes) for model in (old, new))
     if was != now:
         yield Consequence(Kind.ROUTE, name, f"{name} is served by {now} instead of {was}")
     if old.context != new.context:
@@ -184,6 +244,24 @@ def _model(old: Model, new: Model) -> Iterator[Consequence]:
         yield Consequence(Kind.MODEL, name, f"{name} no longer serves calls that need {ability}")
     for ability in sorted(new.abilities - old.abilities):
         yield Consequence(Kind.MODEL, name, f"{name} also serves calls that need {ability}")
+    weights = _weights(old), _weights(new)
+    if was == now and weights[0] != weights[1]:
+        yield Consequence(Kind.ROUTE, name, f"weights of the providers of {name}: {' -> '.join(weights)}")
+    yield from _moved_price(name, old, new)
+    offered = {each.provider.id: each for each in old.offers}
+    for each in new.offers:
+        known = offered.get(each.provider.id)
+        if known is not None:
+            yield from _moved_price(f"{name} at {each.provider.id}", known, each)
+        elif each.provider.id != old.provider.id:
+            yield Consequence(Kind.PRICE, name, f"price of {name} at {each.provider.id}: {_price(each)}")
+
+
+def _weights(model: Model) -> str:
+    return ":".join(str(each.weight) for each in model.routes)
+
+
+def _moved_price(name: str, old: Model, new: Model) -> Iterator[Consequence]:
     before = old.card.steps if old.card is not None else ()
     after = new.card.steps if new.card is not None else ()
     if before == after:
@@ -193,6 +271,13 @@ def _model(old: Model, new: Model) -> Iterator[Consequence]:
         yield Consequence(Kind.PRICE, name, f"price of {name}: {', '.join(moves)}")
     else:
         yield Consequence(Kind.PRICE, name, f"price of {name}: {_price(old)} -> {_price(new)}")
+
+
+def _roles(old: Snapshot, new: Snapshot) -> Iterator[Consequence]:
+    for tier in _names(old.roles, new.roles):
+        was, now = old.roles.get(tier, "none"), new.roles.get(tier, "none")
+        if was != now:
+            yield Consequence(Kind.ROUTE, tier, f"role of model tier {tier}: {was} -> {now}")
 
 
 _FIGURES = ("input", "output", "cached", "cache_write_5m", "cache_write_1h")
@@ -240,6 +325,8 @@ def _provider(old: Provider, new: Provider) -> Iterator[str]:
             yield (
                 f"{words} changed"
                 if field in {"headers", "timeouts"}
+                else f"{words} {_list(was) or 'none'} -> {_list(now) or 'none'}"
+                if isinstance(was, frozenset)
                 else f"{words} {was or 'none'} -> {now or 'none'}"
             )
 

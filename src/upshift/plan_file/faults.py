@@ -119,7 +119,11 @@ class Findings:
                 continue
             if step == "[key]" and not inner:
                 return path, True
-            if not inner and not isinstance(getattr(self.root.get(path), "content", None), dict):
+            written = getattr(self.root.get(path), "content", None)
+            if not inner and isinstance(written, list) and isinstance(step, str) and index < len(loc) - 1:
+                # The short form of a list: `premium: [a]` for `premium: {models: [a]}`.
+                continue
+            if not inner and not isinstance(written, dict):
                 # A short form, such as `month: 200k` for `month: {tokens: 200k}`.
                 return path, False
             path = (*path, step)

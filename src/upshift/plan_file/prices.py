@@ -19,6 +19,15 @@ DEFAULT_OUTPUT = 32_000
 _FIVE_MINUTES, _AN_HOUR = Decimal("1.25"), Decimal(2)
 """What Anthropic charges for a cache write, in prices of input, where nobody says."""
 
+_MAKERS = {
+    Dialect.OPENAI: "openai",
+    Dialect.RESPONSES: "openai",
+    Dialect.EMBEDDINGS: "openai",
+    Dialect.ANTHROPIC: "anthropic",
+    Dialect.GEMINI: "google",
+}
+"""Whose list prices count where the catalogue does not know an address."""
+
 _DATED = re.compile(r"(-latest|[-@]\d{8}|-\d{4}-\d{2}-\d{2})$")
 _BEYOND_TOKENS = ("requests_kcount", "output_reasoning_mtok", "output_citation_mtok")
 _HALF_HOURS = tuple(timedelta(minutes=30 * step) for step in range(48))
@@ -43,12 +52,17 @@ class Listing(msgspec.Struct, frozen=True):
 UNLISTED = Listing(None, None)
 
 
-def terms(model: declared.Model, dialect: Dialect, listing: Listing) -> Terms:
+def terms(model: declared.Model | declared.Offer, dialect: Dialect, listing: Listing) -> Terms:
     """What holds for a model: what the plan says, else what the catalogue says."""
     context = model.context if model.context is not None else listing.context or 0
     output = model.max_output if model.max_output is not None else min(DEFAULT_OUTPUT, context or DEFAULT_OUTPUT)
     card = _own(model.price, dialect) if model.price is not None else listing.card
     return Terms(context=context, max_output=output, card=card)
+
+
+def offer_key(model: str, provider: str) -> str:
+    """Under which name the terms of a model's offer are kept: no model is called so."""
+    return f"{model}@{provider}"
 
 
 def look_up(dialect: Dialect, base_url: str, upstream_id: str, today: date) -> Listing:
@@ -63,7 +77,7 @@ def look_up(dialect: Dialect, base_url: str, upstream_id: str, today: date) -> L
     try:
         provider = snapshot.find_provider(None, None, base_url)
     except LookupError:
-        provider, assumed = snapshot.find_provider(None, str(dialect), None), True
+        provider, assumed = snapshot.find_provider(None, _MAKERS[dialect], None), True
     model = provider.find_model(upstream_id, all_providers=snapshot.providers)
     if model is None or not _exact(model, upstream_id.lower()):
         return UNLISTED

@@ -6,9 +6,10 @@ from upshift.plan_file.checked import windows
 from upshift.plan_file.declared import Ceilings, Gate, Plan, Workload
 from upshift.plan_file.faults import Findings
 from upshift.plan_file.locate import Path
-from upshift.plan_file.prices import Terms
+from upshift.plan_file.prices import Terms, offer_key
 from upshift.plan_file.problems import shown
-from upshift.traffic.snapshot import Dialect, Overage
+from upshift.plan_file.routes import tiers_of
+from upshift.traffic.snapshot import Overage
 
 
 def check_reach(plan: Plan, terms: Mapping[str, Terms], findings: Findings) -> None:
@@ -80,24 +81,6 @@ def _soft_cap(plan: Plan, name: str, workload: Workload, findings: Findings) -> 
         remedy = "Add 'degrade_to:' with a model tier, or take soft-cap out of the gate."
         findings.report((*path, "degrade_to"), what, expected="a model tier", remedy=remedy)
         return
-    primary = _dialects(plan, models.primary)
-    substitutes = _dialects(plan, models.degrade_to)
-    if not primary or not substitutes or primary <= substitutes:
-        return
-    missing = " and ".join(sorted(primary - substitutes))
-    what = f"no model of {shown(models.degrade_to)} speaks {missing}, which models of {shown(models.primary)} do"
-    remedy = f"Add a model that speaks {missing}: an answer cannot change its dialect."
-    where = (*path, "degrade_to")
-    if primary & substitutes:
-        findings.warn(where, what, value=models.degrade_to, remedy=remedy)
-    else:
-        findings.report(where, what, value=models.degrade_to, expected="a model of the same dialect", remedy=remedy)
-
-
-def _dialects(plan: Plan, tier: str) -> frozenset[Dialect]:
-    models = (plan.models.get(name) for name in plan.model_tiers.get(tier, ()))
-    providers = (plan.providers.get(model.provider) for model in models if model is not None)
-    return frozenset(provider.dialect for provider in providers if provider is not None)
 
 
 def _priced(
@@ -109,17 +92,22 @@ def _priced(
     terms: Mapping[str, Terms],
     findings: Findings,
 ) -> None:
-    """Money can only be held where the price is known. Clients may ask for the substitutes too, so those count."""
+    """Money can only be held where the price is known, of whatever may come to serve a call."""
     said = _money_ceiling(gate, reaching)
     if said is None or workload.models is None:
         return
     ceiling = ".".join(("gates", gate_name, *said))
-    for tier in (workload.models.primary, workload.models.degrade_to or ""):
-        for name in plan.model_tiers.get(tier, ()):
-            if name in terms and terms[name].card is None:
-                what = f"the price of {shown(name)} is not known, so the ceiling in money at {ceiling} cannot hold it"
-                remedy = "Add 'price: {input: $..., output: $...}' to the model, or use a ceiling in tokens."
-                findings.report(("models", name), what, expected="a known price", remedy=remedy, key=True)
+    served = dict.fromkeys(tier for tier, _ in tiers_of(workload) if tier in plan.model_tiers)
+    for name in dict.fromkeys(name for tier in served for name in plan.model_tiers[tier].models):
+        model = plan.models.get(name)
+        places: list[tuple[str, Path]] = [(name, ("models", name))]
+        for index, offer in enumerate(model.offers if model is not None else ()):
+            places.append((offer_key(name, offer.provider), ("models", name, "offers", index)))
+        for key, path in places:
+            if key in terms and terms[key].card is None:
+                what = f"the price of {shown(key)} is not known, so the ceiling in money at {ceiling} cannot hold it"
+                remedy = "Add 'price: {input: $..., output: $...}' to it, or use a ceiling in tokens."
+                findings.report(path, what, expected="a known price", remedy=remedy, key=True)
 
 
 def _money_ceiling(gate: Gate, reaching: Mapping[str, str]) -> tuple[str, ...] | None:

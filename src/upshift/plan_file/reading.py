@@ -9,12 +9,13 @@ import msgspec
 from upshift.model.ids import WorkloadId
 from upshift.plan_file.checked import check, check_terms
 from upshift.plan_file.compiled import compile_plan, document_of, hash_of
-from upshift.plan_file.declared import Plan
+from upshift.plan_file.declared import Model, Offer, Plan, Provider
 from upshift.plan_file.faults import Findings, read
 from upshift.plan_file.locate import Node, merge, parse
-from upshift.plan_file.prices import UNLISTED, Listing, Terms, look_up, terms
+from upshift.plan_file.prices import UNLISTED, Listing, Terms, look_up, offer_key, terms
 from upshift.plan_file.problems import PlanError, Problem, Severity
 from upshift.plan_file.reach import check_reach
+from upshift.plan_file.routes import check_routes
 from upshift.traffic.snapshot import Snapshot
 
 _SUFFIXES = frozenset((".yaml", ".yml"))
@@ -67,6 +68,7 @@ def _checked(root: Node, today: date | None) -> Checked:
     if plan is not None:
         settled, assumed = _settled(plan, today or datetime.now(UTC).date())
         check(plan, findings)
+        check_routes(plan, findings)
         check_reach(plan, settled, findings)
         check_terms(plan, settled, assumed, findings)
     problems = findings.sorted()
@@ -90,16 +92,41 @@ def _settled(plan: Plan, today: date) -> tuple[dict[str, Terms], dict[str, str]]
     settled: dict[str, Terms] = {}
     assumed: dict[str, str] = {}
     for name, model in plan.models.items():
-        provider = plan.providers.get(model.provider)
-        if provider is None:
-            continue
-        listing: Listing = UNLISTED
-        if model.price is None or model.context is None:
-            listing = look_up(provider.dialect, provider.base_url, model.id or name, today)
-        settled[name] = terms(model, provider.dialect, listing)
-        if listing.assumed and model.price is None and listing.card is not None:
-            assumed[name] = f"the list price of {listing.card.source.rpartition(' ')[2]}"
+        if model.provider in plan.providers:
+            found, whose = _settle(model, model.id or name, plan.providers[model.provider], today)
+            settled[name] = found
+            if whose:
+                assumed[name] = whose
+        for offer in model.offers:
+            if offer.provider in plan.providers:
+                key = offer_key(name, offer.provider)
+                found, whose = _settle(offer, offer.id or model.id or name, plan.providers[offer.provider], today)
+                settled[key] = _completed(found, settled.get(name), offer)
+                if whose:
+                    assumed[key] = whose
     return settled, assumed
+
+
+def _settle(model: Model | Offer, upstream_id: str, provider: Provider, today: date) -> tuple[Terms, str]:
+    """What is settled about a model at a provider, and whose list price was assumed, if one was."""
+    listing: Listing = UNLISTED
+    if model.price is None or model.context is None:
+        listing = look_up(provider.dialect, provider.base_url, upstream_id, today)
+        if provider.local is not None and listing.assumed:
+            # A server of one's own does not charge what somebody else's list says.
+            listing = Listing(listing.context, None)
+    found = terms(model, provider.dialect, listing)
+    assumed = listing.assumed and model.price is None and listing.card is not None
+    return found, f"the list price of {listing.card.source.rpartition(' ')[2]}" if assumed and listing.card else ""
+
+
+def _completed(found: Terms, of_model: Terms | None, offer: Offer) -> Terms:
+    """The lengths of an offer: what is not known of it there is as the model is elsewhere."""
+    if of_model is None:
+        return found
+    context = found.context or of_model.context
+    most = offer.max_output if offer.max_output is not None else min(of_model.max_output, context)
+    return Terms(context=context, max_output=most, card=found.card)
 
 
 def _files(paths: Sequence[Path], problems: list[Problem]) -> list[Path]:

@@ -14,6 +14,7 @@ from upshift.model.refusal import (
     CannotServe,
     LedgerDown,
     NoKey,
+    NoneOpen,
     NoRoute,
     NotAllowed,
     OverBudget,
@@ -35,6 +36,11 @@ BUDGET = b"x-upshift-budget"
 RESETS = b"x-upshift-resets-at"
 NOTICE = b"x-upshift-notice"
 PLAN = b"x-upshift-plan"
+PROVIDER = b"x-upshift-provider"
+TRIED = b"x-upshift-tried"
+"""Attempts before the one that answered, as 'openai status-503, azure connect'."""
+NOT_CARRIED = b"x-upshift-not-carried"
+"""Fields of the request that the provider's dialect has no words for."""
 
 DEGRADED_BECAUSE = "budget-reached:degraded-to-budget-model-tier"
 OVERAGE_BECAUSE = "budget-reached:metered-as-pay-as-you-go"
@@ -149,6 +155,9 @@ def _say(reason: Reason) -> tuple[int, str, str, int | None]:
                 f"{model} cannot serve this request, which needs {' and '.join(needs)}; {remedy}",
                 None,
             )
+        case NoneOpen(model, providers, retry):
+            text = f"no route to {model} is open: {providers} failed or asked to be left alone. Try again in {retry} s"
+            return 503, "no_route_open", text, retry
         case OverBudget():
             return 402, "over_budget", _over_budget(reason), None
         case Busy(key, waited, retry):

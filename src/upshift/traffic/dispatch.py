@@ -5,9 +5,12 @@ import msgspec
 from upshift.model.ids import ModelTierId, TenantId, WorkloadId
 from upshift.model.refusal import BadRequest, NotAllowed, Refused, UnknownModel
 from upshift.traffic.identify import Caller
-from upshift.traffic.snapshot import Dialect, Model, Snapshot, Workload
+from upshift.traffic.snapshot import Dialect, Model, Shape, Snapshot, Task, Workload
+from upshift.traffic.targets import can_carry, speaks, takes
+from upshift.traffic.wire.ask import Ask
 
 WORKLOAD_HEADER = b"x-upshift-workload"
+TASK_HEADER = b"x-upshift-task"
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -15,6 +18,11 @@ class Work(msgspec.Struct, frozen=True):
 
     workload: Workload
     model: Model
+    tier: tuple[Model, ...] = ()
+    """The models of the tier that was asked for by name; empty where a model was."""
+    task: str = ""
+    open_to_tasks: bool = False
+    """The client asked for the workload, and leaves it to the plan which tier serves it."""
 
 
 def open_to(snapshot: Snapshot, tenant: TenantId, scope: tuple[str, ...]) -> tuple[Workload, ...]:
@@ -35,20 +43,62 @@ def to(snapshot: Snapshot, caller: Caller, named: bytes | None, model: str, dial
     """
     workload = _workload(snapshot, caller, named.decode("utf-8", "replace") if named else "", model)
     if model == workload.id:
-        return Work(workload, _first(workload.primary, dialect, model))
+        first = _first(workload.primary, dialect, model)
+        return Work(workload, first, workload.primary, open_to_tasks=True)
+    own = {each.name: each for each in workload.models}
     tier = snapshot.model_tiers.get(ModelTierId(model))
     if tier is not None:
-        return Work(workload, _first(tier, dialect, model))
+        # Only the models that are open to the workload, in its own version, which keeps to the routes of its pin. Where
+        # there is none, the police says so.
+        members = tuple(own[each.name] for each in tier if each.name in own) or tier
+        return Work(workload, _first(members, dialect, model), members)
     found = snapshot.models.get(model)
     if found is None:
         raise Refused(UnknownModel(model=model[:200], known=speaking(workload, dialect)))
-    return Work(workload, found)
+    return Work(workload, own.get(found.name, found))
+
+
+def for_task(work: Work, named: bytes | None, ask: Ask, input_tokens: int) -> Work:
+    """The work with the tier of its task, named by header or else recognised by the shape of the request.
+
+    Only where the client left the tier to the plan: who asks for a model or a tier gets it. Raises Refused for a task
+    that the workload does not have.
+    """
+    tasks = work.workload.routing.tasks
+    if not tasks or not work.open_to_tasks:
+        return work
+    if named:
+        name = named.decode("utf-8", "replace")
+        task = next((each for each in tasks if each.name == name), None)
+        if task is None:
+            known = ", ".join(each.name for each in tasks)
+            what = f"workload {work.workload.id} has no task {name[:64]!r}; it has {known}"
+            raise Refused(BadRequest(where=TASK_HEADER.decode(), what=what))
+    else:
+        task = next((each for each in tasks if each.shape is not None and _like(each.shape, ask, input_tokens)), None)
+    if task is None:
+        return work
+    return Work(work.workload, _able(task, ask), task.models, task.name, open_to_tasks=True)
 
 
 def speaking(workload: Workload, dialect: Dialect) -> tuple[str, ...]:
     """Names of a workload's models that can be asked for in a dialect."""
-    models = dict.fromkeys((*workload.primary, *workload.substitutes))
-    return tuple(model.name for model in models if model.provider.dialect is dialect)
+    return tuple(model.name for model in workload.models if takes(model, dialect))
+
+
+def _like(shape: Shape, ask: Ask, input_tokens: int) -> bool:
+    if not shape.needs <= ask.needs or shape.without & ask.needs:
+        return False
+    if shape.above is not None and input_tokens <= shape.above:
+        return False
+    return shape.below is None or input_tokens < shape.below
+
+
+def _able(task: Task, ask: Ask) -> Model:
+    """The first of a task's models that can do what is asked for, native ones first; else the first."""
+    able = [model for model in task.models if any(can_carry(each.provider, ask) for each in model.routes)]
+    able = [model for model in able if not ask.needs - model.abilities] or able or list(task.models)
+    return next((model for model in able if speaks(model, ask.dialect)), able[0])
 
 
 def _workload(snapshot: Snapshot, caller: Caller, named: str, model: str) -> Workload:
@@ -78,7 +128,8 @@ def _workload(snapshot: Snapshot, caller: Caller, named: str, model: str) -> Wor
 
 
 def _first(models: tuple[Model, ...], dialect: Dialect, asked: str) -> Model:
-    for model in models:
-        if model.provider.dialect is dialect:
-            return model
-    raise Refused(UnknownModel(model=f"{asked} (none of its models speaks {dialect})", known=()))
+    """The first model that speaks the dialect itself, else the first that can be asked in it."""
+    able = [model for model in models if takes(model, dialect)]
+    if able:
+        return next((model for model in able if speaks(model, dialect)), able[0])
+    raise Refused(UnknownModel(model=f"{asked} (none of its models can be asked in {dialect})", known=()))

@@ -7,6 +7,8 @@ of recent calls, or one token per three bytes while too few were seen. Output is
 from upshift.model.tokens import Usage
 
 PRIOR_TOKENS_PER_BYTE = 1 / 3
+PRIOR_BYTES_PER_TOKEN = 4
+"""What prose and code in English come to at the vendors' tokenisers: the guess before anything was seen."""
 PRIOR_OUTPUT = 1024
 IMAGE_TOKENS = 1600
 """What one image is held at (the vendors' usual upper figure for a full-size image)."""
@@ -29,6 +31,7 @@ class Outlook:
         "_seen",
         "_since",
         "_total",
+        "_usual",
         "bytes_per_token",
     )
 
@@ -42,6 +45,7 @@ class Outlook:
         self._seen = 0
         self._recent = 0.0
         self._older = 0.0
+        self._usual = 0.0
         self.bytes_per_token = 3.0
         """Bytes of generated text per output token, lowest believed; turns streamed bytes into tokens."""
 
@@ -51,6 +55,16 @@ class Outlook:
         if self._seen < _ENOUGH and ratio < PRIOR_TOKENS_PER_BYTE:
             ratio = PRIOR_TOKENS_PER_BYTE
         return int(text_bytes * ratio + 0.999999) + images * IMAGE_TOKENS
+
+    def usual_input_tokens(self, text_bytes: int, images: int) -> int:
+        """The best guess at an input's tokens: neither up nor down, for somebody who asks."""
+        ratio = self._usual or 1 / PRIOR_BYTES_PER_TOKEN
+        return max(1, round(text_bytes * ratio)) + images * IMAGE_TOKENS
+
+    @property
+    def seen(self) -> int:
+        """Calls that the guess at an input rests on."""
+        return self._seen
 
     def output_tokens(self) -> int:
         """The 90 % quantile of past answers, in tokens, rounded up to a step of about a fifth; 1024 before any."""
@@ -63,16 +77,18 @@ class Outlook:
         """Learn from a call whose usage the provider reported."""
         if text_bytes > 0 and images == 0:
             # More tokens than bytes are not of the request: the provider added them (a search, a document).
-            self._recent = max(self._recent, min(1.0, usage.input / text_bytes))
+            ratio = min(1.0, usage.input / text_bytes)
+            self._recent = max(self._recent, ratio)
+            self._usual += (ratio - self._usual) * (0.05 if self._usual else 1.0)
             self._seen = seen = self._seen + 1
             if seen % _GENERATION == 0:
                 self._older, self._recent = self._recent, 0.0
         visible = usage.output - usage.reasoning
         if visible >= 16 and output_bytes > 0:
             # Follow a lower ratio at once and a higher one slowly: too few bytes per token only grows a hold early.
-            ratio = max(0.25, output_bytes / visible)
-            step = 1.0 if ratio < self.bytes_per_token else 0.05
-            self.bytes_per_token += (ratio - self.bytes_per_token) * step
+            length = max(0.25, output_bytes / visible)
+            step = 1.0 if length < self.bytes_per_token else 0.05
+            self.bytes_per_token += (length - self.bytes_per_token) * step
         at = _bin(usage.output)
         self._counts[at] += 1
         self._highest = max(self._highest, at)

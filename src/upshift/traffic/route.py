@@ -6,6 +6,7 @@ from upshift.model.budget import Bucket
 from upshift.model.refusal import CannotServe, Refused
 from upshift.traffic.dispatch import Work
 from upshift.traffic.snapshot import Consent, Model, Overage, Workload
+from upshift.traffic.targets import Known, Target, Wanted, can_carry, lacking, ordered, speaks, sure_tokens
 from upshift.traffic.wire.ask import Ask
 
 
@@ -24,20 +25,6 @@ class Ways(msgspec.Struct, frozen=True):
     closed: tuple[str, ...]
 
 
-SUREST_BYTES_PER_TOKEN = 16
-"""No tokeniser packs prose or code tighter: fewer tokens than bytes / 16 are certain."""
-
-
-def lacking(model: Model, ask: Ask, input_tokens: int) -> tuple[str, ...]:
-    """What the request needs and the model cannot do; empty when it can serve."""
-    if not ask.needs and input_tokens < model.context:
-        return ()
-    missing = [f"{need} (not among what {model.name} can do)" for need in sorted(ask.needs - model.abilities)]
-    if input_tokens >= model.context:
-        missing.append(f"a context of about {input_tokens:,} tokens ({model.name} has {model.context:,})")
-    return tuple(missing)
-
-
 def ways(ask: Ask, work: Work, input_tokens: int, consent: Consent | None) -> Ways:
     """The ways to serve a call. Raises Refused(CannotServe) when the model asked for cannot serve it at all.
 
@@ -45,13 +32,12 @@ def ways(ask: Ask, work: Work, input_tokens: int, consent: Consent | None) -> Wa
     What may just fit is left to the provider to judge.
     """
     model, workload = work.model, work.workload
-    missing = lacking(model, ask, min(input_tokens, ask.text_bytes // SUREST_BYTES_PER_TOKEN))
-    if missing:
-        able = [
-            each.name
-            for each in workload.primary + workload.substitutes
-            if each.provider.dialect is ask.dialect and not lacking(each, ask, input_tokens)
-        ]
+    missing = _missing(model, ask, sure_tokens(ask, input_tokens))
+    if missing and work.tier:
+        # The client named no model, so another one of the tier will do.
+        model = next((each for each in work.tier if not _missing(each, ask, input_tokens)), model)
+    if missing and model is work.model:
+        able = [each.name for each in workload.models if not _missing(each, ask, input_tokens)]
         remedy = f"ask for {' or '.join(able)}" if able else "none of the workload's models can serve it"
         raise Refused(CannotServe(model=model.name, needs=missing, remedy=remedy))
     tried = [Way(Bucket.INCLUDED, model, "")]
@@ -73,12 +59,44 @@ def ways(ask: Ask, work: Work, input_tokens: int, consent: Consent | None) -> Wa
 
 def _substitute(ask: Ask, workload: Workload, model: Model, input_tokens: int) -> Model | str:
     whys: list[str] = []
+    able: list[Model] = []
     for each in workload.substitutes:
-        if each.provider.dialect is not ask.dialect:
-            whys.append(f"{each.name} speaks {each.provider.dialect}")
-            continue
-        missing = lacking(each, ask, input_tokens)
-        if not missing:
-            return each
-        whys.append(f"{each.name} lacks {' and '.join(missing)}")
+        missing = _missing(each, ask, input_tokens)
+        if missing:
+            whys.append(f"{each.name} lacks {' and '.join(missing)}")
+        else:
+            able.append(each)
+    if able:
+        return next((each for each in able if speaks(each, ask.dialect)), able[0])
     return f"no model of tier {workload.substitute_tier} can serve this request: " + "; ".join(whys or ["it is empty"])
+
+
+def _missing(model: Model, ask: Ask, input_tokens: int) -> tuple[str, ...]:
+    """What no route of the model can do for this request; what its first one cannot, where none can do it all."""
+    carrying = [route for route in model.routes if can_carry(route.provider, ask)]
+    if not carrying:
+        why = " with what was kept there" if ask.keeps_state else ""
+        return (f"a provider that speaks {ask.dialect} itself{why} ({model.name} has none)",)
+    found = [lacking(route, ask, input_tokens) for route in carrying]
+    return () if () in found else found[0]
+
+
+def targets(way: Way, work: Work, ask: Ask, known: Known) -> tuple[Target, ...]:
+    """The targets of a call on one of its ways, in the order they are tried. See `targets.ordered`.
+
+    A degraded call never comes back to the models that its ceiling has closed, whatever fails.
+    """
+    workload = work.workload
+    degraded = way.bucket is Bucket.DEGRADED
+    tier = workload.substitutes if degraded else work.tier or _tier_of(workload, way.model)
+    barred: frozenset[str] = frozenset()
+    if degraded:
+        barred = frozenset(model.name for model in workload.primary) - {model.name for model in workload.substitutes}
+    wanted = Wanted(model=way.model, tier=tier, left_open=degraded or bool(work.tier), barred=barred)
+    return ordered(workload.routing, wanted, ask, known)
+
+
+def _tier_of(workload: Workload, model: Model) -> tuple[Model, ...]:
+    """The tier of a workload that a model was asked for in."""
+    tiers = (workload.primary, workload.substitutes, *(task.models for task in workload.routing.tasks))
+    return next((tier for tier in tiers if any(each is model for each in tier)), (model,))

@@ -28,7 +28,11 @@ class Dialect(StrEnum):
     """The wire formats that are spoken."""
 
     OPENAI = "openai"
+    """Chat Completions."""
+    RESPONSES = "openai-responses"
+    EMBEDDINGS = "openai-embeddings"
     ANTHROPIC = "anthropic"
+    GEMINI = "gemini"
 
 
 class Ability(StrEnum):
@@ -37,6 +41,36 @@ class Ability(StrEnum):
     TOOLS = "tools"
     IMAGES = "images"
     JSON = "json"
+
+
+class Local(StrEnum):
+    """Which kind of server a provider of one's own is; all speak the OpenAI dialect."""
+
+    OLLAMA = "ollama"
+    VLLM = "vllm"
+    LLAMACPP = "llamacpp"
+    OPENAI = "openai"
+    """Any other that is compatible."""
+
+
+class TierRole(StrEnum):
+    """What a model tier is for."""
+
+    ORCHESTRATOR = "orchestrator"
+    """Frontier models, that plan and judge."""
+    WORKER = "worker"
+    """Mid-range models, for routine work."""
+    LOCAL = "local"
+    """Models on machines of one's own."""
+
+
+class Order(StrEnum):
+    """How the routes of a call are ordered, among those that are equally wanted."""
+
+    AS_LISTED = "as-listed"
+    CHEAPEST = "cheapest"
+    FASTEST = "fastest"
+    WEIGHTED = "weighted"
 
 
 class Overage(StrEnum):
@@ -83,8 +117,18 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     on_disconnect: OnDisconnect = OnDisconnect.CANCEL
     max_connections: int = 1000
+    speaks: frozenset[Dialect] = frozenset()
+    """The dialects it serves as they come; empty: its own only. Others are translated into its own."""
     limit_field: str = "max_completion_tokens"
     """The OpenAI-dialect field that bounds an answer when the client set none."""
+    local: Local | None = None
+    """It runs on machines of one's own."""
+    discover: bool = False
+    """It may be asked which models it has."""
+
+    def serves(self, dialect: Dialect) -> bool:
+        """Whether calls in `dialect` go there as they come."""
+        return dialect is self.dialect or dialect in self.speaks
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +150,7 @@ class RateCard(msgspec.Struct, frozen=True):
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as the plan names it. `card` is None where no price is known: never zero."""
+    """A model as the plan names it, at its first provider. `card` is None where no price is known: never zero."""
 
     name: ModelName
     provider: Provider
@@ -116,6 +160,15 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     abilities: frozenset[Ability]
     card: RateCard | None
     aliases: tuple[str, ...] = ()
+    weight: int = 1
+    """Its share of the calls, beside other routes, where they are shared out by weight."""
+    offers: tuple["Model", ...] = ()
+    """The same model at further providers, with their id, price and lengths; these have no offers themselves."""
+
+    @property
+    def routes(self) -> tuple["Model", ...]:
+        """The model at each of its providers."""
+        return (self, *self.offers)
 
 
 class Ceiling(msgspec.Struct, frozen=True):
@@ -160,6 +213,64 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     default_tier: TierId | None
 
 
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request has to look like. Lengths are tokens of input, as they are estimated."""
+
+    needs: frozenset[Ability] = frozenset()
+    without: frozenset[Ability] = frozenset()
+    above: int | None = None
+    below: int | None = None
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind of work within a workload, served by a tier of its own. Without a shape, only its name leads to it."""
+
+    name: str
+    tier: ModelTierId
+    models: tuple[Model, ...]
+    shape: Shape | None = None
+
+
+class Detour(msgspec.Struct, frozen=True):
+    """Where a call goes when the routes before have failed: another model tier."""
+
+    tier: ModelTierId
+    models: tuple[Model, ...]
+
+
+class Pin(msgspec.Struct, frozen=True):
+    """What a regulated workload is kept to, on every way. Where nothing of a kind is named, all of it may serve."""
+
+    providers: frozenset[ProviderId] = frozenset()
+    models: frozenset[ModelName] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.providers or self.models)
+
+
+class Routing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a workload's calls find a route, and what happens when one fails."""
+
+    order: Order = Order.AS_LISTED
+    tasks: tuple[Task, ...] = ()
+    pin: Pin = Pin()
+    """The workload's models are narrowed to it when the plan is compiled."""
+    same_model: bool = True
+    """A call may go on with the same model at another provider."""
+    same_tier: bool = False
+    """Then with another model of the tier that served it."""
+    detours: tuple[Detour, ...] = ()
+    """Then with these tiers."""
+    retries: int = 0
+    """Tries beyond one on each route."""
+    retry_unsure: bool = False
+    """Whether a call that may have been billed already is tried again."""
+    hedge_after: float | None = None
+    """Seconds without a first byte after which a second route is tried beside the first; None never."""
+    sticky: bool = True
+    """A session stays on the route whose prompt cache it has filled."""
+
+
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """`primary` serves it; `substitutes` may, after a soft cap. Models in order of preference."""
 
@@ -175,6 +286,13 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     substitute_tier: ModelTierId | None
     substitutes: tuple[Model, ...]
     gate: Gate
+    routing: Routing = Routing()
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """Every model that may be asked for, each once."""
+        of_tasks = (model for task in self.routing.tasks for model in task.models)
+        return tuple({model.name: model for model in (*self.primary, *self.substitutes, *of_tasks)}.values())
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +306,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     model_tiers: Mapping[ModelTierId, tuple[Model, ...]]
     providers: Mapping[ProviderId, Provider]
     tiers: tuple[TierId, ...]
+    roles: Mapping[ModelTierId, TierRole] = {}
+    """Of the model tiers that have one."""
 
 
 class Consent(msgspec.Struct, frozen=True):

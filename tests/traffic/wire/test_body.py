@@ -14,8 +14,8 @@ from upshift.traffic.snapshot import Dialect
 from upshift.traffic.wire.ask import Ask
 from upshift.traffic.wire.wires import WIRES
 
-BOTH = pytest.mark.parametrize("dialect", list(Dialect))
 BODIES: dict[Dialect, dict[str, Any]] = {Dialect.OPENAI: OPENAI_BODY, Dialect.ANTHROPIC: CLAUDE_BODY}
+BOTH = pytest.mark.parametrize("dialect", list(BODIES))
 
 
 def _refusal(dialect: Dialect, body: bytes) -> BadRequest:

@@ -93,6 +93,11 @@ def _usage(said: _Usage | None) -> Usage | None:
     return Usage(whole, cached, written - hour, hour, said.output_tokens, reasoning)
 
 
+def read_usage(raw: msgspec.Raw) -> Usage | None:
+    """Usage in our terms; None where it is missing or cannot be true."""
+    return _usage(_said_usage(raw))
+
+
 def _part_bytes(part: _Part) -> int:
     total = len(part.input)
     for text in (part.text, part.thinking, part.partial_json, part.name):
@@ -110,7 +115,7 @@ def read_answer(body: bytes) -> Answer:
     if reply is None:
         return Answer()
     return Answer(
-        usage=_usage(_said_usage(reply.usage)),
+        usage=read_usage(reply.usage),
         model=reply.model or "",
         upstream_id=reply.id or "",
         complete=bool(reply.stop_reason),

@@ -152,7 +152,7 @@ class AnthropicMessages:
 
     __slots__ = ()
 
-    def read(self, body: bytes) -> Ask:
+    def read(self, body: bytes, target: bytes = b"") -> Ask:
         """Understand a request. Raises Refused(BadRequest)."""
         request = bodies.open_body(body, _REQUEST)
         if not request.messages:

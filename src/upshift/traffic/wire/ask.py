@@ -31,6 +31,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     session_hint: str = ""
     wants_usage: bool = False
     """Whether the client expects usage within a stream."""
+    keeps_state: bool = False
+    """It goes on from something that the provider keeps, so no other provider and no other dialect can serve it."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +93,11 @@ class StreamMeter(Protocol):
 class Wire(Protocol):
     """One dialect. Holds no state."""
 
-    def read(self, body: bytes) -> Ask:
-        """Understand a request. Raises Refused(BadRequest), and nothing else, on any bytes at all."""
+    def read(self, body: bytes, target: bytes = b"") -> Ask:
+        """Understand a request. Raises Refused(BadRequest), and nothing else, on any bytes at all.
+
+        `target` is the path and query it was sent to; a dialect that says everything in its body ignores it.
+        """
 
     def rewrite(
         self,

@@ -13,6 +13,7 @@ T = TypeVar("T")
 Fields = dict[str, msgspec.Raw]
 
 _FIELDS = msgspec.json.Decoder(Fields)
+_OBJECT = msgspec.json.Decoder(Fields | None)
 _encode = msgspec.json.Encoder().encode
 _MISMATCH = re.compile(r"Expected `(?P<expected>.+)`, got `(?P<found>.+)`$")
 _NAME = re.compile(rb'\s*[{,]\s*"([^"\\]*)"\s*:\s*')
@@ -25,11 +26,12 @@ def refuse(where: str, what: str) -> NoReturn:
     raise Refused(BadRequest(where=where, what=what))
 
 
-def open_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+def open_body(body: bytes, decoder: msgspec.json.Decoder[T], *, capitals: bool = False) -> T:
     """A body in the decoder's shape. Raises Refused(BadRequest).
 
     A field name that comes twice is refused: which of the two counts differs from parser to parser, and a ceiling
-    must not be judged by the one while the provider serves the other.
+    must not be judged by the one while the provider serves the other. A dialect with `capitals` in its own names
+    has to see to their spelling itself.
     """
     if not body.isascii():
         try:
@@ -45,9 +47,9 @@ def open_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         refuse("body", _TOO_DEEP)
     except ValueError as error:
         refuse("body", f"found no sound JSON ({error}), expected one JSON object")
-    for name in fields:
+    for name in () if capitals else fields:
         if name != name.lower() or not name.isascii():
-            # Some parsers (Go's) take "Max_tokens" for "max_tokens"; no field of a known dialect has a capital.
+            # Some parsers (Go's) take "Max_tokens" for "max_tokens"; no field of such a dialect has a capital.
             refuse("body", f"found the top-level field {name[:80]!r}, expected names in lower case")
     # A body that is what its fields are written as has nothing else in it; others are walked, which takes longer.
     if _encode(fields) != body:
@@ -99,28 +101,50 @@ def items(where: str, raw: msgspec.Raw, decoder: msgspec.json.Decoder[list[T]]) 
     return []
 
 
+def within(where: str, raw: msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
+    """A value of a body that was opened before, in the decoder's shape. Raises Refused(BadRequest)."""
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        _mismatch(str(error), where)
+    except (ValueError, RecursionError):
+        refuse(where, _TOO_DEEP)
+
+
+def object_at(where: str, raw: msgspec.Raw) -> Fields:
+    """The fields of an object in a body that was opened before; none of null. Raises Refused(BadRequest).
+
+    That is where a ceiling is judged by one of them, so each may come only once, as at the top level.
+    """
+    fields = within(where, raw, _OBJECT)
+    if fields and _encode(fields) != bytes(raw):
+        _no_repeats(bytes(raw), fields, where)
+    return fields or {}
+
+
 def splice(body: bytes, fields: Fields, changes: Mapping[str, bytes]) -> bytes:
     """The body with top-level fields replaced in place or added at the end; the same object where none differs."""
     differing = {name: msgspec.Raw(value) for name, value in changes.items() if fields.get(name) != msgspec.Raw(value)}
     return msgspec.json.encode(fields | differing) if differing else body
 
 
-def _no_repeats(body: bytes, fields: Fields) -> None:
-    """Walk the top level of a body with spaces in it: what was decoded has to be all there is."""
+def _no_repeats(body: bytes, fields: Fields, where: str = "") -> None:
+    """Walk the top level of an object with spaces in it: what was decoded has to be all there is."""
     position = 0
     for name, value in fields.items():
         found = _NAME.match(body, position)
         if found is None or found[1] != name.encode() or not body.startswith(bytes(value), found.end()):
-            _repeated(name)
+            _repeated(name, where)
         position = found.end() + len(value)
     if fields and body[position:].strip() != b"}":
-        _repeated(next(reversed(fields)))
+        _repeated(next(reversed(fields)), where)
 
 
-def _repeated(name: str) -> NoReturn:
+def _repeated(name: str, where: str) -> NoReturn:
+    kind = "field" if where else "top-level field"
     refuse(
-        "body",
-        f"found a top-level field twice or with an escaped name, at or near {name[:80]!r}; expected each field once",
+        where or "body",
+        f"found a {kind} twice or with an escaped name, at or near {name[:80]!r}; expected each field once",
     )
 
 

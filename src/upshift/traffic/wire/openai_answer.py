@@ -89,7 +89,7 @@ _REPLY = msgspec.json.Decoder(_Reply)
 _USAGE = msgspec.json.Decoder(_Usage)
 
 
-def _usage(raw: msgspec.Raw) -> Usage | None:
+def read_usage(raw: msgspec.Raw) -> Usage | None:
     """Usage in our terms; None where it is missing or cannot be true."""
     try:
         return _believed(_USAGE.decode(raw))
@@ -241,7 +241,7 @@ class ChatMeter(Meter):
             self._put(generated)
         if reply.usage == _NULL:
             return True
-        self.partial = _usage(reply.usage)
+        self.partial = read_usage(reply.usage)
         # A running figure comes with every event; the whole answer's with the last choice to end, or on its own.
         self._final = not choices or not self._open
         return self._keep_usage or choices != [] or reply.error != _NULL

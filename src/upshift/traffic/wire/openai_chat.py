@@ -6,6 +6,7 @@ import msgspec
 
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire import body as bodies
+from upshift.traffic.wire import openai_models
 from upshift.traffic.wire.ask import Answer, Ask, ModelEntry, StreamMeter
 from upshift.traffic.wire.openai_answer import ChatMeter, error_body, read_answer
 
@@ -67,16 +68,12 @@ _REQUEST = msgspec.json.Decoder(_Request)
 _OPTIONS = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 
 
-def _listed(entry: ModelEntry) -> dict[str, object]:
-    return {"id": entry.name, "object": "model", "created": entry.created, "owned_by": entry.owner}
-
-
 class OpenAIChat:
     """OpenAI Chat Completions."""
 
     __slots__ = ()
 
-    def read(self, body: bytes) -> Ask:
+    def read(self, body: bytes, target: bytes = b"") -> Ask:
         """Understand a request. Raises Refused(BadRequest)."""
         request = bodies.open_body(body, _REQUEST)
         if not request.messages:
@@ -160,11 +157,11 @@ class OpenAIChat:
 
     def models(self, entries: Sequence[ModelEntry]) -> bytes:
         """The body of a list of models."""
-        return msgspec.json.encode({"object": "list", "data": [_listed(entry) for entry in entries]})
+        return openai_models.models(entries)
 
     def model(self, entry: ModelEntry) -> bytes:
         """The body that shows one model."""
-        return msgspec.json.encode(_listed(entry))
+        return openai_models.model(entry)
 
 
 def _media(part: _Part) -> tuple[int, int]:

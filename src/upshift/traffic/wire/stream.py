@@ -49,7 +49,7 @@ class Meter(ABC):
         splitter = self._splitter
         whole = not splitter.holding
         events = splitter.cut(chunk)
-        kept = [event for event in events if self._take(payload(event))]
+        kept = [event for event in events if self._take(self._data(event))]
         if splitter.broken:
             self._fail(f"an event of more than {LARGEST_EVENT:,} bytes")
         elif whole and len(kept) == len(events) and not splitter.holding:
@@ -59,7 +59,7 @@ class Meter(ABC):
     def finish(self) -> bytes:
         """The provider ended the stream cleanly: what was held back."""
         rest = self._splitter.rest()
-        kept = rest if rest and self._take(payload(rest)) else b""
+        kept = rest if rest and self._take(self._data(rest)) else b""
         self._ended()
         return kept
 
@@ -81,6 +81,10 @@ class Meter(ABC):
         if generated:
             self.output_bytes += generated
             self.output_events += 1
+
+    def _data(self, event: bytes) -> bytes:
+        """What an event says."""
+        return payload(event)
 
     def _ended(self) -> None:
         """The provider ended the stream cleanly."""
