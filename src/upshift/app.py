@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import importlib
 import os
 import signal
+import socket
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -15,8 +17,12 @@ from upshift.gateway.call import Routes
 from upshift.gateway.clock import Clock, SystemClock
 from upshift.gateway.doors import Doors, refusal_of_bad_http
 from upshift.gateway.flow import Flow
+from upshift.gateway.orphan import watch_parent
 from upshift.gateway.regime import Regime
 from upshift.http.server import Server, ServerLimits, serve
+from upshift.keeper.address import Address
+from upshift.keeper.line import Find, reach
+from upshift.keeper.remote import RemoteLedger
 from upshift.settings import Settings
 from upshift.store import engines
 from upshift.store.backend import StoreTroubleError
@@ -27,6 +33,9 @@ from upshift.store.sqlite_ledger import SqliteLedger
 from upshift.traffic.snapshot import InForce, Snapshot
 
 log = structlog.get_logger()
+
+IDLE_SECONDS = 5.0
+"""How long a worker that ends waits for a last request on connections that are idle."""
 
 
 def open_journal(db: Place) -> Journal:
@@ -47,6 +56,20 @@ def channels(settings: Settings) -> list[Channel]:
     if settings.webhook_url:
         found.append(Webhook(settings.webhook_url, settings.webhook_secret))
     return found
+
+
+def keeper_of(url: PostgresUrl) -> Find:
+    """Finds whoever is the keeper of a database."""
+    seat = importlib.import_module("upshift.store.keeper_seat")
+
+    async def find() -> Address | None:
+        try:
+            found = await asyncio.to_thread(seat.who, url.url)
+        except StoreTroubleError as error:
+            raise OSError(str(error)) from error
+        return None if found is None else Address(found.address, found.secret)
+
+    return find
 
 
 class JournalSource:
@@ -72,8 +95,9 @@ class Gateway:
     """A running gateway: socket, flow, ledger, and the watch over what is in force."""
 
     def __init__(
-        self, server: Server, flow: Flow, ledger: SqliteLedger, journal: Journal, tasks: Sequence[asyncio.Task[None]]
-    ) -> None:
+        self, server: Server, flow: Flow, ledger: SqliteLedger | RemoteLedger, journal: Journal,
+        tasks: Sequence[asyncio.Task[None]],
+    ) -> None:  # fmt: skip
         self.server = server
         self.flow = flow
         self.ledger = ledger
@@ -84,9 +108,9 @@ class Gateway:
     def port(self) -> int:
         return self.server.port
 
-    async def close(self, grace_seconds: float) -> None:
+    async def close(self, grace_seconds: float, idle_seconds: float = 0.0) -> None:
         """Finish what is in flight, write what is queued, and let go."""
-        await self.server.shutdown(grace_seconds)
+        await self.server.shutdown(grace_seconds, idle_seconds=idle_seconds)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -95,13 +119,21 @@ class Gateway:
         self.journal.close()
 
 
-async def start_gateway(settings: Settings, clock: Clock | None = None) -> Gateway:
+async def start_gateway(
+    settings: Settings, clock: Clock | None = None, find: Find | None = None, sock: socket.socket | None = None
+) -> Gateway:
     """Open the ledger (recovering what a crash left), load what is in force, and listen.
+
+    With `find` the ledger is that of the keeper which is found so. With `sock` it listens there.
 
     Raises ActError before the first plan, OSError when the address or the file cannot be had (also when another
     gateway has it), StoreVersionError, and sqlite3.Error.
     """
     clock = clock or SystemClock()
+    if find is not None:
+        remote = await reach(find)
+        journal = open_journal(settings.db)
+        return await _or_let_go(settings, clock, remote, journal, sock)
     if isinstance(settings.db, PostgresUrl):
         raise LedgerUnavailableError(
             f"the ledger at {settings.db} is kept by a keeper, which this gateway cannot reach"
@@ -117,15 +149,23 @@ async def start_gateway(settings: Settings, clock: Clock | None = None) -> Gatew
             note="in flight when the process ended; counted at what they held and marked lost",
         )
     journal = open_journal(settings.db)
+    return await _or_let_go(settings, clock, ledger, journal, sock)
+
+
+async def _or_let_go(
+    settings: Settings, clock: Clock, ledger: SqliteLedger | RemoteLedger, journal: Journal, sock: socket.socket | None
+) -> Gateway:
     try:
-        return await _join(settings, clock, ledger, journal)
+        return await _join(settings, clock, ledger, journal, sock)
     except BaseException:
         await ledger.close()
         journal.close()
         raise
 
 
-async def _join(settings: Settings, clock: Clock, ledger: SqliteLedger, journal: Journal) -> Gateway:
+async def _join(
+    settings: Settings, clock: Clock, ledger: SqliteLedger | RemoteLedger, journal: Journal, sock: socket.socket | None
+) -> Gateway:
     source = JournalSource(journal)
     version = source.version()
     first = source.load()
@@ -147,6 +187,7 @@ async def _join(settings: Settings, clock: Clock, ledger: SqliteLedger, journal:
         limits=ServerLimits(max_body_bytes=settings.max_body_bytes),
         on_error=on_error,
         on_bad_request=refusal_of_bad_http,
+        sock=sock,
     )
     watch = asyncio.create_task(regime.watch(settings.reload_seconds))
     return Gateway(server, flow, ledger, journal, [watch])
@@ -162,12 +203,21 @@ def _settle_down() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-async def run_gateway(settings: Settings, ready: Callable[[Gateway], None]) -> None:
+async def run_gateway(
+    settings: Settings,
+    ready: Callable[[Gateway], None],
+    find: Find | None = None,
+    sock: socket.socket | None = None,
+    parent: int | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, then let calls in flight end; a second signal ends them at once.
 
-    `ready` is called once the socket is open. Raises what start_gateway raises.
+    `ready` is called once the socket is open. `parent` is a pipe whose other end is closed when this has to stop too.
+    Raises what start_gateway raises.
     """
     stop, at_once = asyncio.Event(), asyncio.Event()
+    if parent is not None:
+        watch_parent(parent, stop)
 
     def asked_to_stop() -> None:
         (at_once if stop.is_set() else stop).set()
@@ -175,12 +225,14 @@ async def run_gateway(settings: Settings, ready: Callable[[Gateway], None]) -> N
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, asked_to_stop)
-    gateway = await start_gateway(settings)
+    gateway = await start_gateway(settings, find=find, sock=sock)
     _settle_down()
     ready(gateway)
     await stop.wait()
     log.info("gateway.stopping", in_flight=gateway.server.in_flight, grace_seconds=settings.grace_seconds)
-    closing = asyncio.create_task(gateway.close(settings.grace_seconds))
+    # Where others go on, clients are told with their next answer to come to those.
+    idle_seconds = 0.0 if sock is None else min(IDLE_SECONDS, settings.grace_seconds)
+    closing = asyncio.create_task(gateway.close(settings.grace_seconds, idle_seconds))
     impatient = asyncio.create_task(at_once.wait())
     await asyncio.wait({closing, impatient}, return_when=asyncio.FIRST_COMPLETED)
     impatient.cancel()

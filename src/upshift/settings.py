@@ -19,6 +19,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where ledger, plans and keys are: a file of SQLite, postgresql://user@host/name, or @FILE that holds a URL."""
     retain_days: Annotated[int, Meta(ge=0)] = 0
     """Whole months of calls (UTC) are dropped once they are this old; their totals stay. 0 keeps them for ever."""
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Gateway processes on this machine that share the port. More than one, or PostgreSQL, need a keeper beside."""
+    keeper_host: str = "127.0.0.1"
+    """With PostgreSQL: the address at which gateways of other machines reach this one's keeper. A private network."""
+    keeper_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """Port of the keeper; 0 takes a free one, which the others find in the database."""
     host: str = "127.0.0.1"
     """Address the gateway binds; loopback unless told otherwise."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8787
@@ -85,5 +91,6 @@ def _written(value: object) -> str:
     return spelled(value) if isinstance(value, Path | PostgresUrl) else str(value)
 
 
-IGNORED = frozenset({"key", "admin_url"})
-"""Variables that clients of the API read, not the installation: UPSHIFT_KEY, UPSHIFT_ADMIN_URL."""
+IGNORED = frozenset({"key", "admin_url", "keeper_secret"})
+"""UPSHIFT_KEY and UPSHIFT_ADMIN_URL, which clients of the API read, not the installation; and one that only its own
+processes hand on."""

@@ -22,7 +22,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("upshift.cli.simulate", "Run a simulated provider."),
     "demo": ("upshift.cli.demo", "See it all at work, without keys or money."),
 }
-HIDDEN = {"admin-process": ("upshift.cli.admin_process", "Started by serve.")}
+HIDDEN = {
+    "admin-process": ("upshift.cli.admin_process", "Started by serve."),
+    "gateway-process": ("upshift.cli.worker_process", "Started by serve."),
+    "keeper-process": ("upshift.cli.keeper_process", "Started by serve."),
+}
 
 
 class LazyGroup(TyperGroup):

@@ -18,6 +18,7 @@ from upshift.cli.child import AdminChild
 from upshift.cli.logs import configure
 from upshift.cli.plan import read, show_consequences, show_problems
 from upshift.cli.terminal import desk_at, err, fail, failing, local_admin, meaning, out
+from upshift.cli.workers import run_workers
 from upshift.settings import PREFIX, Settings, from_environment
 from upshift.store.ledger import LedgerUnavailableError
 from upshift.store.lock import LedgerInUseError
@@ -36,6 +37,7 @@ def serve(
     admin_host: Annotated[str | None, typer.Option(help="Address of the admin API.")] = None,
     admin_port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the admin API.")] = None,
     no_admin: Annotated[bool, typer.Option("--no-admin", help="No admin API, and no e-mails.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Gateway processes that share the port.")] = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Wait for the disk before each call.")] = None,
     grace: Annotated[float | None, typer.Option(min=0, help="Seconds that calls may go on after a stop.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
@@ -48,6 +50,7 @@ def serve(
         port=port,
         admin_host=admin_host,
         admin_port=admin_port,
+        workers=workers,
         strict=strict,
         grace_seconds=grace,
         log_level=log_level,
@@ -64,7 +67,10 @@ def serve(
     with failing(json_):
         sock = None if no_admin else _listen(settings)
         try:
-            uvloop.run(_serve(settings, sock, json_))
+            if settings.workers > 1 or not isinstance(settings.db, Path):
+                uvloop.run(_serve_with_workers(settings, sock, json_))
+            else:
+                uvloop.run(_serve(settings, sock, json_))
         except (LedgerInUseError, LedgerUnavailableError) as error:
             fail(str(error), as_json=json_)
 
@@ -96,14 +102,35 @@ def _first_key(desk: Desk) -> None:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.admin_host else socket.AF_INET
+    return _bound(settings.admin_host, settings.admin_port, "admin API", "--admin-port")
+
+
+def _bound(host: str, port: int, what: str, option: str) -> socket.socket:
+    """A socket that listens. Raises OSError that says what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((settings.admin_host, settings.admin_port), family=family)
+        return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        where = f"{settings.admin_host}:{settings.admin_port}"
-        raise OSError(
-            f"the admin API cannot listen on {where}: {error.strerror}; choose another --admin-port"
-        ) from error
+        text = f"the {what} cannot listen on {host}:{port}: {error.strerror}; choose another {option}"
+        raise OSError(text) from error
+
+
+async def _serve_with_workers(settings: Settings, sock: socket.socket | None, as_json: bool) -> None:
+    child = None if sock is None else AdminChild(settings, sock)
+    with _bound(settings.host, settings.port, "gateway", "--port") as calls:
+
+        def ready() -> None:
+            if child is not None:
+                child.start()
+            with desk_at(settings.db, as_json) as desk:
+                plan = desk.need_snapshot().hash
+            _announce(settings, calls.getsockname()[1], sock, plan, as_json)
+
+        try:
+            await run_workers(settings, calls, ready)
+        finally:
+            if child is not None:
+                await child.stop()
 
 
 async def _serve(settings: Settings, sock: socket.socket | None, as_json: bool) -> None:
@@ -112,26 +139,31 @@ async def _serve(settings: Settings, sock: socket.socket | None, as_json: bool) 
     def ready(gateway: Gateway) -> None:
         if child is not None:
             child.start()
-        urls = {
-            "gateway": _url(settings.host, gateway.port),
-            "admin": None if sock is None else _url(settings.admin_host, sock.getsockname()[1]),
-            "plan": gateway.flow.regime.in_force.snapshot.hash,
-            "pid": os.getpid(),
-        }
-        if as_json:
-            sys.stdout.write(json.dumps(urls) + "\n")
-            sys.stdout.flush()
-            return
-        console = out()
-        console.print(Text("gateway  ", "bold").append(f"{urls['gateway']}  (openai: {urls['gateway']}/v1)", "default"))
-        console.print(Text("admin    ", "bold").append(str(urls["admin"] or "none"), "default"))
-        console.print(Text("plan     ", "bold").append(str(urls["plan"]), "default"))
+        _announce(settings, gateway.port, sock, gateway.flow.regime.in_force.snapshot.hash, as_json)
 
     try:
         await run_gateway(settings, ready)
     finally:
         if child is not None:
             await child.stop()
+
+
+def _announce(settings: Settings, port: int, admin: socket.socket | None, plan: str, as_json: bool) -> None:
+    """Say where everything is."""
+    urls = {
+        "gateway": _url(settings.host, port),
+        "admin": None if admin is None else _url(settings.admin_host, admin.getsockname()[1]),
+        "plan": plan,
+        "pid": os.getpid(),
+    }
+    if as_json:
+        sys.stdout.write(json.dumps(urls) + "\n")
+        sys.stdout.flush()
+        return
+    console = out()
+    console.print(Text("gateway  ", "bold").append(f"{urls['gateway']}  (openai: {urls['gateway']}/v1)", "default"))
+    console.print(Text("admin    ", "bold").append(str(urls["admin"] or "none"), "default"))
+    console.print(Text("plan     ", "bold").append(plan, "default"))
 
 
 def _url(host: str, port: int) -> str:

@@ -89,13 +89,16 @@ class Server:
         for connection in tuple(self._connections):
             connection.sweep(now)
 
-    async def shutdown(self, grace_seconds: float, settle_seconds: float = 5.0) -> None:
+    async def shutdown(self, grace_seconds: float, settle_seconds: float = 5.0, idle_seconds: float = 0.0) -> None:
         """Stop accepting, let running exchanges finish, cut those that have not after `grace_seconds`.
 
         Handlers whose client was cut have another `settle_seconds` to close their books; then they are cancelled.
+        Idle connections are kept for `idle_seconds`: a request that is on its way on one is served, as its last.
         """
         self.closing = True
         self._listener.close()
+        if idle_seconds:
+            await self._is_quiet(idle_seconds)
         for connection in tuple(self._connections):
             if connection.idle:
                 connection.close()

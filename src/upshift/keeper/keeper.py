@@ -12,14 +12,15 @@ from typing import Protocol
 import structlog
 
 from upshift.keeper.eager import at_once
+from upshift.keeper.learnt import Learnt
 from upshift.keeper.messages import Decide, Extend, Presented, ToGateway
-from upshift.keeper.session import Learnt, Open, Session
+from upshift.keeper.session import Open, Session
 from upshift.model.budget import NOTHING, Amount
 from upshift.model.entry import Decision
 from upshift.model.ids import RequestId
 from upshift.model.metered import Metered, Outcome
 from upshift.model.span import Instant
-from upshift.store.ledger import Admit, DuplicateRequestError, Extension, Ledger, Ticket
+from upshift.store.ledger import Admit, DuplicateRequestError, Extension, Ledger, LedgerUnavailableError, Ticket
 from upshift.store.recovery import Found
 from upshift.traffic.gate import Fit
 
@@ -153,7 +154,12 @@ class Keeper:
         self._settle_lost(calls, str(self.now()), "no gateway has presented them")
         parked, self._parked = tuple(self._parked.values()), {}
         for session, message in parked:
-            session.hear((message,))
+            try:
+                session.hear((message,))
+            except LedgerUnavailableError as error:
+                # Its gateway says it again in its next connection.
+                log.warning("keeper.disk", problem=str(error))
+                session.part()
 
     def park(self, session: Session, message: Decide | Extend) -> None:
         """To be heard once nothing that holds can come to light any more."""
@@ -170,7 +176,7 @@ class Keeper:
     def adopt(self, session: Session, presented: Presented, learnt: Learnt) -> Open | None:
         """Hold what an earlier keeper has let in and could not write, whatever the balance; None when it is closed."""
         request = presented.request
-        if request in self._lost or self.ledger.outcome_of(request) is not None:
+        if self.closed(request):
             return None
         fit = Fit(presented.step, presented.amount, presented.output, presented.room)
         admit = Admit(presented.step, learnt.keys, presented.amount)
@@ -188,6 +194,10 @@ class Keeper:
             log.warning("keeper.adopted_late", request=request, tokens=presented.amount.tokens)
         adopted = session.open[request] = Open(decided[1], fit, presented.opening, presented.claims)
         return adopted
+
+    def closed(self, request: RequestId) -> bool:
+        """Whether a request is over, whoever closed it. Reads the disk; raises LedgerUnavailableError."""
+        return request in self._lost or self.ledger.outcome_of(request) is not None
 
     def grow(self, ticket: Ticket, more: Amount) -> None:
         """Hold what an earlier keeper has granted and could not write."""

@@ -107,6 +107,8 @@ class Decide(_Message, frozen=True, tag=12):
     good_for: int
     patience: float
     opening: Metered | None
+    again: bool
+    """Whether a keeper may have heard it before, and have let it in."""
 
 
 class Extend(_Message, frozen=True, tag=13, gc=False):

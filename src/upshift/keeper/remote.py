@@ -6,13 +6,13 @@ Nothing here touches a socket: `line` carries what is said, and tests carry it a
 import asyncio
 import contextlib
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import structlog
 
 from upshift.keeper.clock import elapsed
+from upshift.keeper.learnt import Vocabulary
 from upshift.keeper.messages import (
     Admitted,
     Append,
@@ -48,6 +48,7 @@ from upshift.keeper.messages import (
     Withdraw,
     balance_from,
 )
+from upshift.keeper.receipts import Receipts
 from upshift.model.budget import EMPTY, NOTHING, Amount, Balance, BudgetKey, Claim
 from upshift.model.entry import Adjust, Alert, Decision, Grant
 from upshift.model.ids import PlanHash, RequestId
@@ -69,7 +70,6 @@ log = structlog.get_logger()
 GIVE_UP_SECONDS = 20.0
 _LEASE = 0.75
 """The share of the keeper's patience with a silent gateway that the gateway itself counts on."""
-_MOST_CLAIMS = 50_000
 _MOST_STATES = 200_000
 _MOST_IDS = 100_000
 _MOST_NOTES = 100_000
@@ -82,17 +82,6 @@ class Portable(Protocol):
     def offer(self) -> Offer: ...
 
     def told(self, verdict: Fit | Crowded | Full) -> Admit | Deny: ...
-
-
-class _Learnt:
-    """Claims that the keeper knows by a number."""
-
-    __slots__ = ("claims", "keys", "number")
-
-    def __init__(self, number: int, claims: tuple[Claim, ...]) -> None:
-        self.number = number
-        self.claims = claims
-        self.keys = tuple(claim.key for claim in claims)
 
 
 class _Asked:
@@ -163,7 +152,6 @@ class RemoteLedger:
 
     `decide` takes rules that are Portable, `extend` a Growth. What closes a call is kept here until the keeper says
     that it is on disk; when the keeper dies or the connection breaks, all that is open is presented to the next one.
-    Marks of holds are even and those of other entries odd: each in the order of time.
     """
 
     def __init__(self, give_up_seconds: float = GIVE_UP_SECONDS, clock: Callable[[], float] = elapsed) -> None:
@@ -181,8 +169,8 @@ class RemoteLedger:
         self._lease_until = 0.0
         self._trouble = _AWAY
         self._ending = False
-        self._learnt: dict[int, _Learnt] = {}
-        self._learnt_by_number: dict[int, _Learnt] = {}
+        self._vocabulary = Vocabulary()
+        self._receipts = Receipts()
         self._count = 0
         self._states: dict[BudgetKey, State] = {}
         self._asked: dict[RequestId, _Asked] = {}
@@ -190,19 +178,7 @@ class RemoteLedger:
         self._closing: dict[RequestId, _Open] = {}
         self._growing: dict[RequestId, _Growing] = {}
         self._refreshing: dict[int, tuple[asyncio.Future[None], tuple[BudgetKey, ...], float]] = {}
-        self._numbered: deque[Numbered] = deque()
-        self._number = 0
-        self._on_disk = 0
-        self._hold = 0
-        self._unsaved: dict[int, int] = {}
-        """Our mark, and the keeper's, of holds that are not known to be on disk; -1 when no keeper has said it yet."""
-        self._entries: deque[tuple[int, int]] = deque()
-        """The same the other way round, in the keeper's order."""
-        self._barred: set[int] = set()
-        self._waiting: dict[int, list[tuple[float, asyncio.Future[None]]]] = {}
         self._ids: set[str] = set()
-        self._done = self._loop.create_future()
-        self._done.set_result(None)
         self._on: dict[type, Callable[[Any], None]] = {
             Admitted: self._admitted,
             Kept: self._kept,
@@ -256,7 +232,7 @@ class RemoteLedger:
                     if self._clock() < self._lease_until:
                         return self._let_in(asked, answer)
                     # The keeper may have counted this process as dead since: it has to say it once more.
-                    self._unsaved.pop(self._open.pop(request).ticket.mark, None)
+                    self._receipts.forget(self._open.pop(request).ticket.mark)
                     self._say(Ping(self._clock()))
                 elif isinstance(answer, Stale):
                     asked.offer = asked.rule.offer()
@@ -275,7 +251,7 @@ class RemoteLedger:
             self._say_decide(asked)
 
     def _say_decide(self, asked: _Asked) -> None:
-        asked.said += 1
+        again, asked.said = asked.said > 0, asked.said + 1
         fares = tuple(
             Priced(
                 self._number_of(fare.claims),
@@ -292,7 +268,7 @@ class RemoteLedger:
         if patience > 0:
             patience = max(0.0, patience - (self._loop.time() - asked.since))
         good_for = asked.offer.until - asked.now()
-        self._say(Decide(asked.request, asked.plan, fares, good_for, patience, asked.opening))
+        self._say(Decide(asked.request, asked.plan, fares, good_for, patience, asked.opening, again))
 
     def _admitted(self, answer: Admitted) -> None:
         request = answer.request
@@ -300,12 +276,10 @@ class RemoteLedger:
         if asked is None:
             return
         claims = asked.offer.fares[answer.step].claims
-        keys = self._keys_of(claims)
-        for key, state in zip(keys, answer.states, strict=True):
-            self._states[key] = state
-        self._hold = mark = self._hold + 2
-        self._unsaved[mark] = answer.mark
-        self._entries.append((answer.mark, mark))
+        known = self._vocabulary.known(claims)
+        keys = tuple(claim.key for claim in claims) if known is None else known.keys
+        self._states.update(zip(keys, answer.states, strict=True))
+        mark = self._receipts.held(answer.mark)
         ticket = Ticket(request, asked.plan, keys, answer.amount, mark)
         # From here on it is presented to a new keeper as one that holds, even before its caller knows.
         self._open[request] = _Open(ticket, claims, answer, asked)
@@ -330,7 +304,7 @@ class RemoteLedger:
             held.ticket.closed = True
             self._closing[asked.request] = held
         if held is not None or (pending is not None and asked.said):
-            self._tell(Withdraw(self._next(), asked.request, asked.now()))
+            self._tell(Withdraw(self._receipts.next(), asked.request, asked.now()))
 
     # Calls that hold
 
@@ -361,22 +335,21 @@ class RemoteLedger:
             known.ticket.held = answer.held
         growing = self._growing.pop(answer.request, None)
         if growing is not None:
-            for claim, state in zip(growing.growth.claims, answer.states, strict=True):
-                self._states[claim.key] = state
+            self._states.update(zip((claim.key for claim in growing.growth.claims), answer.states, strict=True))
             if not growing.answer.done():
                 growing.answer.set_result(answer.held - growing.held)
 
     def settle(self, ticket: Ticket, at: Instant, amount: Amount, record: Metered) -> int:
         if ticket.closed:
-            return self._last
+            return self._receipts.last
         self._close(ticket)
-        return self._tell(Settle(self._next(), ticket.request, at, amount, record))
+        return self._tell(Settle(self._receipts.next(), ticket.request, at, amount, record))
 
     def release(self, ticket: Ticket, at: Instant, record: Metered) -> int:
         if ticket.closed:
-            return self._last
+            return self._receipts.last
         self._close(ticket)
-        return self._tell(Release(self._next(), ticket.request, at, record))
+        return self._tell(Release(self._receipts.next(), ticket.request, at, record))
 
     def _close(self, ticket: Ticket) -> None:
         ticket.closed = True
@@ -386,10 +359,10 @@ class RemoteLedger:
         """As every ledger does; dropped, and said so in the log, when too much waits for a keeper already."""
         if record.request in self._open:
             raise ValueError(f"request {record.request} holds; it has to be settled or released")
-        if len(self._numbered) >= _MOST_NOTES:
+        if len(self._receipts.numbered) >= _MOST_NOTES:
             log.error("keeper.note_dropped", request=record.request, why=self._trouble)
-            return self._last
-        return self._tell(Note(self._next(), at, record))
+            return self._receipts.last
+        return self._tell(Note(self._receipts.next(), at, record))
 
     def append(self, entry: Adjust | Grant | Alert | Decision) -> int | None:
         """Append once by `id`. None only for what was appended here before; the keeper skips what others appended."""
@@ -398,97 +371,52 @@ class RemoteLedger:
         if len(self._ids) >= _MOST_IDS:
             self._ids.clear()
         self._ids.add(entry.id)
-        return self._tell(Append(self._next(), entry))
-
-    @property
-    def _last(self) -> int:
-        return 2 * self._number + 1
-
-    def _next(self) -> int:
-        self._number += 1
-        return self._number
+        return self._tell(Append(self._receipts.next(), entry))
 
     def _tell(self, message: Numbered) -> int:
-        self._numbered.append(message)
         self._say(message)
-        return 2 * message.number + 1
+        return self._receipts.keep(message)
 
     # The disk
 
     def durable(self, mark: int) -> asyncio.Future[None]:
-        if mark in self._barred:
-            barred = self._loop.create_future()
-            barred.set_exception(DuplicateRequestError("the request was closed long ago"))
-            return barred
-        if mark & 1:
-            if mark <= 2 * self._on_disk + 1:
-                return self._done
-        elif mark not in self._unsaved:
-            return self._done
-        elif self._unsaved[mark] >= 0:
-            self._say(Want(self._unsaved[mark]))
-        written = self._loop.create_future()
-        self._waiting.setdefault(mark, []).append((self._loop.time(), written))
-        return written
+        entry = self._receipts.entry_of(mark)
+        if entry is not None:
+            self._say(Want(entry))
+        return self._receipts.reached(mark)
 
     def _saved(self, news: Durable) -> None:
         for number, states in news.states:
-            learnt = self._learnt_by_number.get(number)
+            learnt = self._vocabulary.numbered(number)
             if learnt is not None:
-                for key, state in zip(learnt.keys, states, strict=True):
-                    self._states[key] = state
-        numbered, waiting = self._numbered, self._waiting
-        while numbered and numbered[0].number <= news.number:
-            told = numbered.popleft()
-            self._on_disk = told.number
+                self._states.update(zip(learnt.keys, states, strict=True))
+        for told in self._receipts.saved(news.number, news.mark):
             if isinstance(told, Settle | Release | Withdraw):
                 known = self._closing.pop(told.request, None)
                 if known is not None:
-                    self._unsaved.pop(known.ticket.mark, None)
-            if waiting:
-                self._wake(2 * told.number + 1)
-        entries = self._entries
-        while entries and entries[0][0] <= news.mark:
-            mark = entries.popleft()[1]
-            self._unsaved.pop(mark, None)
-            if waiting:
-                self._wake(mark)
+                    self._receipts.forget(known.ticket.mark)
         if len(self._states) > _MOST_STATES:
             self._states.clear()
 
-    def _wake(self, mark: int) -> None:
-        for _, written in self._waiting.pop(mark, ()):
-            if not written.done():
-                written.set_result(None)
-
     def _kept(self, news: Kept) -> None:
         known = self._open.get(news.request) or self._closing.get(news.request)
-        if known is None or known.ticket.mark not in self._unsaved:
-            return
-        mark = known.ticket.mark
-        self._unsaved[mark] = news.mark
-        self._entries.append((news.mark, mark))
-        if mark in self._waiting:
-            self._say(Want(news.mark))
+        if known is not None:
+            wanted = self._receipts.held_again(known.ticket.mark, news.mark)
+            if wanted is not None:
+                self._say(Want(wanted))
 
     def _bar(self, news: Barred) -> None:
         known = self._open.get(news.request) or self._closing.get(news.request)
-        mark = 2 * news.number + 1
-        if not news.number:
-            if known is None:
-                return
-            mark = known.ticket.mark
-            self._unsaved.pop(mark, None)
-        self._barred.add(mark)
-        for _, written in self._waiting.pop(mark, ()):
-            if not written.done():
-                written.set_exception(DuplicateRequestError(f"request {news.request} was closed long ago"))
+        if news.number:
+            self._receipts.bar(2 * news.number + 1)
+        elif known is not None:
+            self._receipts.bar(known.ticket.mark)
 
     async def flushed(self) -> None:
         """Wait until everything told so far is on disk. Raises LedgerUnavailableError like durable."""
         # One that was closed long ago will never be there, but all before it are.
         with contextlib.suppress(DuplicateRequestError):
-            await self.durable(self._last)
+            await self.durable(self._receipts.last)
 
     # Balances
 
@@ -516,26 +444,15 @@ class RemoteLedger:
             waiting[0].set_result(None)
 
     def _number_of(self, claims: tuple[Claim, ...]) -> int:
-        # Known by identity: the tuple is kept, so its id is nobody else's. A call's are those of an account.
-        known = self._learnt.get(id(claims))
-        return self._learn(claims).number if known is None else known.number
-
-    def _keys_of(self, claims: tuple[Claim, ...]) -> tuple[BudgetKey, ...]:
-        known = self._learnt.get(id(claims))
-        return tuple(claim.key for claim in claims) if known is None else known.keys
-
-    def _learn(self, claims: tuple[Claim, ...]) -> _Learnt:
-        if len(self._learnt) >= _MOST_CLAIMS:
-            self._forget()
-            self._say(Forget())
-        self._count += 1
-        learnt = self._learnt[id(claims)] = self._learnt_by_number[self._count] = _Learnt(self._count, claims)
-        self._say(Learn(self._count, claims))
-        return learnt
-
-    def _forget(self) -> None:
-        self._learnt.clear()
-        self._learnt_by_number.clear()
+        vocabulary = self._vocabulary
+        known = vocabulary.known(claims)
+        if known is None:
+            if vocabulary.full:
+                vocabulary.forget()
+                self._say(Forget())
+            known = vocabulary.learn(claims)
+            self._say(Learn(known.number, claims))
+        return known.number
 
     # The connection
 
@@ -558,9 +475,8 @@ class RemoteLedger:
         self._write = write
         self._lease = resume_seconds * _LEASE
         self._out = []
-        self._forget()
-        self._entries.clear()
-        self._unsaved = dict.fromkeys(self._unsaved, -1)
+        self._vocabulary.forget()
+        self._receipts.lost()
         self._say(Ping(self._clock()))
         calls = (*self._closing.values(), *self._open.values())
         presented = [
@@ -577,7 +493,7 @@ class RemoteLedger:
             for each in calls
         ]
         self._say(Resume(presented))
-        for told in self._numbered:
+        for told in self._receipts.numbered:
             self._say(told)
         for asked in self._asked.values():
             self._say_decide(asked)
@@ -617,13 +533,7 @@ class RemoteLedger:
         for fresh, _, since in tuple(self._refreshing.values()):
             if since < oldest:
                 self._fail(fresh)
-        for mark, waiting in tuple(self._waiting.items()):
-            for since, written in waiting:
-                if since < oldest:
-                    self._fail(written)
-            self._waiting[mark] = [each for each in waiting if not each[1].done()]
-            if not self._waiting[mark]:
-                del self._waiting[mark]
+        self._receipts.give_up(oldest, self._trouble or _AWAY)
 
     def _fail(self, future: asyncio.Future[Any]) -> None:
         if not future.done():

@@ -27,6 +27,7 @@ from upshift.keeper.messages import (
     read_as_keeper,
 )
 from upshift.keeper.session import Session
+from upshift.store.ledger import LedgerUnavailableError
 
 log = structlog.get_logger()
 
@@ -82,6 +83,10 @@ class _Connection(asyncio.Protocol):
         except (FrameError, LookupError, msgspec.MsgspecError) as error:
             log.warning("keeper.not_understood", problem=repr(error))
             self.drop()
+        except LedgerUnavailableError as error:
+            # It says all of it again, until the disk can be read.
+            log.warning("keeper.disk", problem=str(error))
+            self.drop()
 
     def _greet(self, body: memoryview) -> None:
         messages = read_as_keeper(body)
@@ -131,11 +136,14 @@ class KeeperServer:
                 os.unlink(self.address.path)
 
 
-async def serve_keeper(keeper: Keeper, address: Address) -> KeeperServer:
-    """Listen for gateways; port 0 takes a free one. Raises OSError when the address cannot be had."""
+async def serve_keeper(keeper: Keeper, address: Address, sock: socket.socket | None = None) -> KeeperServer:
+    """Listen for gateways; port 0 takes a free one. With `sock`, it is what is bound to the address already.
+
+    Raises OSError when the address cannot be had.
+    """
     loop = asyncio.get_running_loop()
     made: list[KeeperServer] = []
-    sock = _listen(address)
+    sock = sock or _listen(address)
     listener = await loop.create_server(lambda: _Connection(made[0]), sock=sock, start_serving=False)
     if not address.path:
         host, port = sock.getsockname()[:2]

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from upshift.keeper.eager import Running
+from upshift.keeper.learnt import Learnt
 from upshift.keeper.messages import (
     Admitted,
     Append,
@@ -45,7 +46,7 @@ from upshift.keeper.messages import (
     state_of,
 )
 from upshift.keeper.ruling import Ruling
-from upshift.model.budget import NOTHING, BudgetKey, Claim
+from upshift.model.budget import NOTHING, BudgetKey
 from upshift.model.ids import RequestId
 from upshift.model.metered import Metered, Outcome
 from upshift.store.counter import Answer
@@ -57,16 +58,6 @@ if TYPE_CHECKING:
     from upshift.keeper.keeper import Keeper
 
 log = structlog.get_logger()
-
-
-class Learnt:
-    """Claims that the gateway calls by a number."""
-
-    __slots__ = ("claims", "keys")
-
-    def __init__(self, claims: tuple[Claim, ...]) -> None:
-        self.claims = claims
-        self.keys = tuple(claim.key for claim in claims)
 
 
 class Open:
@@ -217,7 +208,7 @@ class Session:
         self.say(Pong(ping.at, self._keeper.trouble))
 
     def _learn(self, message: Learn) -> None:
-        self._learnt[message.number] = Learnt(message.claims)
+        self._learnt[message.number] = Learnt(message.number, message.claims)
 
     def _forget(self, _: Forget | None) -> None:
         self._learnt.clear()
@@ -266,10 +257,12 @@ class Session:
             self._say_admitted(known)
             return
         waiting = self._waiting.get(request)
-        if waiting is None:
-            self.ask(message)
-        else:
+        if waiting is not None:
             waiting.message = message
+        elif message.again and self._keeper.closed(request):
+            self.say(Duplicate(request))
+        else:
+            self._ask(message)
 
     def _found(self, message: Decide) -> Open | None:
         """The hold of a call that was let in, whose gateway never heard of it."""
@@ -284,7 +277,7 @@ class Session:
                 return self._claim(message.request)
         return None
 
-    def ask(self, message: Decide) -> None:
+    def _ask(self, message: Decide) -> None:
         """Put the offer to the ledger."""
         learnt = [self._learnt[fare.claims] for fare in message.fares]
         fares = [

@@ -5,6 +5,7 @@ declared   what a plan may say                       quantities  1.4M tokens, $2
 faults     what the declared types refuse, in words  problems    one thing to look at
 checked    does it hang together                     reach       can everybody be held by a ceiling
 prices     the plan's figures or the catalogue's     compiled    the Snapshot, its document and its hash
+routes     is there a second one where one is needed texts       names, addresses, headers
 difference what a change of plan does                schema      for editors
 """
 

@@ -1,8 +1,6 @@
 """What may a plan say?"""
 
-import re
 from typing import Annotated, Any, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -16,7 +14,6 @@ from pydantic import (
     model_validator,
 )
 
-from upshift.plan_file.problems import nearest
 from upshift.plan_file.quantities import (
     MONEY_PATTERN,
     TOKENS_PATTERN,
@@ -25,92 +22,13 @@ from upshift.plan_file.quantities import (
     PositiveDuration,
     Tokens,
     looks_like_money,
-    unfit,
 )
+from upshift.plan_file.texts import Email, HeaderName, HeaderValue, KeyName, Name, Step, Url, UserName
 from upshift.traffic.snapshot import Ability, Dialect, HoldPolicy, Local, OnDisconnect, Order, Overage, TierRole
-
-NAME_PATTERN = r"^[a-z0-9._/:-]{1,64}$"
-EMAIL_PATTERN = r"^[^@\s<>,;]+@[^@\s<>,;]+\.[^@\s<>,;]+$"
-KEY_PATTERN = r"^env:[A-Za-z_][A-Za-z0-9_]*$"
-
-_NAME = re.compile(NAME_PATTERN)
-_EMAIL = re.compile(EMAIL_PATTERN)
-_KEY = re.compile(KEY_PATTERN)
-_HEADER_NAME = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
-_LONGEST_USER = 128
 
 RULE_TAG = "<rule>"
 TIERS_TAG = "<by tier>"
 """Stand in the location of an error below `degraded`, though not in the text."""
-
-REFUSED_HEADERS = frozenset(
-    (
-        *("authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "proxy-authenticate"),
-        *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection"),
-        *("host", "content-length", "content-type", "content-encoding", "accept-encoding", "expect", "cookie"),
-    )
-)
-
-
-def _name(value: str) -> str:
-    if _NAME.match(value) and not value.endswith("\n"):
-        return value
-    better = re.sub(r"[^a-z0-9._/:-]+", "-", value.lower()).strip("-")[:64]
-    remedy = f"Write '{better}'." if better else ""
-    raise unfit(value, "cannot be a name", "1 to 64 lower-case letters, digits and . - _ / :", remedy)
-
-
-def _user_name(value: str) -> str:
-    # Callers name users by the ids of their own systems, so these are freer than the names that a plan makes up.
-    if 0 < len(value) <= _LONGEST_USER and value.isprintable() and "*" not in value:
-        return value
-    raise unfit(value, "cannot be a user", f"1 to {_LONGEST_USER} printable characters without '*'")
-
-
-def _email(value: str) -> str:
-    if _EMAIL.match(value) and value.isprintable():
-        return value
-    raise unfit(value, "is not an e-mail address", "an address like ada@example.com")
-
-
-def _key(value: str) -> str:
-    if _KEY.match(value):
-        return value
-    remedy = "Put the secret in an environment variable and write its name, e.g. key: env:OPENAI_API_KEY."
-    raise unfit(value, "is not a reference to a key", "env:NAME, never the secret itself", remedy, secret=True)
-
-
-def _url(value: str) -> str:
-    expected = "a URL like https://api.example.com/v1"
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise unfit(value, "is not a URL", expected) from None
-    if parts.username is not None or parts.password is not None:
-        remedy = "Take it out, and name an environment variable in 'key:'."
-        raise unfit(value, "holds a user name or password", expected, remedy, secret=True)
-    if parts.scheme not in {"http", "https"} or not host or re.search(r"[\s\x00-\x20\x7f-\uffff]", value):
-        remedy = f"Write 'https://{value}'." if re.match(r"^[a-z0-9.-]+\.[a-z]+(/|$)", value) else ""
-        raise unfit(value, "is not a URL", expected, remedy)
-    if parts.query or parts.fragment:
-        raise unfit(value, "has a query or a fragment", expected, "The path of each call is added to it.")
-    return value
-
-
-def _header_name(value: str) -> str:
-    if not _HEADER_NAME.match(value) or value.endswith("\n"):
-        raise unfit(value, "cannot be a header", "a header name like x-team")
-    if value.lower() in REFUSED_HEADERS:
-        remedy = "Secrets go by 'key: env:NAME'." if "auth" in value.lower() or "key" in value.lower() else ""
-        raise unfit(value, "is a header that the gateway sets itself", "another header", remedy or "Remove it.")
-    return value.lower()
-
-
-def _header_value(value: str) -> str:
-    if value.isascii() and value.isprintable():
-        return value
-    raise unfit(value, "cannot be sent in a header", "printable ASCII text", secret=True)
 
 
 def _ladder(value: Any) -> Any:
@@ -129,26 +47,6 @@ def _local(value: Any) -> Any:
 
 def _off(value: Any) -> Any:
     return None if value == "off" else value
-
-
-def _step(value: str) -> str:
-    word, _, tier = value.partition(" ")
-    if value in FAILOVER_STEPS or (word == "tier" and _NAME.match(tier.strip())):
-        return value if value in FAILOVER_STEPS else f"tier {tier.strip()}"
-    remedy = nearest(value, FAILOVER_STEPS) or (f"Write 'tier {value}'." if _NAME.match(value) else "")
-    raise unfit(value, "is not a step of a failover", "same-model, same-tier, tier NAME or none", remedy)
-
-
-FAILOVER_STEPS = ("same-model", "same-tier", "none")
-
-
-Name: TypeAlias = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": NAME_PATTERN})]
-UserName: TypeAlias = Annotated[str, AfterValidator(_user_name)]
-Email: TypeAlias = Annotated[
-    str,
-    AfterValidator(_email),
-    Field(json_schema_extra={"pattern": EMAIL_PATTERN, "examples": ["ada@example.com"]}),
-]
 
 
 _LOCAL_SCHEMA = {"enum": [True, False, *(str(kind) for kind in Local)], "examples": ["ollama"]}
@@ -187,18 +85,11 @@ class Provider(Declared):
 
     dialect: Dialect
     """The wire format it speaks."""
-    base_url: Annotated[str, AfterValidator(_url), Field(json_schema_extra={"format": "uri", "pattern": "^https?://"})]
+    base_url: Url
     """Where it is: with /v1 for the openai dialects, without for anthropic and gemini."""
-    key: (
-        Annotated[
-            str,
-            AfterValidator(_key),
-            Field(json_schema_extra={"pattern": KEY_PATTERN, "examples": ["env:OPENAI_API_KEY"]}),
-        ]
-        | None
-    ) = None
+    key: KeyName | None = None
     """The environment variable that holds its key, as env:NAME. Leave it out for a server that wants none."""
-    headers: dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header_value)]] = {}
+    headers: dict[HeaderName, HeaderValue] = {}
     """Extra headers to send with each call."""
     timeouts: Timeouts = Timeouts()
     """How long it may take."""
@@ -494,7 +385,7 @@ class Route(Declared):
     pin: list[str] = []
     """Providers or models that the workload is kept to, also when one fails or a ceiling is reached."""
     failover: Annotated[
-        list[Annotated[str, AfterValidator(_step)]],
+        list[Step],
         BeforeValidator(_ladder),
         Field(min_length=1),
         WithJsonSchema(_FAILOVER_SCHEMA),

@@ -133,7 +133,7 @@ class Writer:
         return [queue.popleft() for _ in range(min(len(queue), LARGEST_GROUP))]
 
     def _linger(self) -> None:
-        """Leave holds that nobody waits for in the queue for a moment: a quick answer's record comes along with them."""
+        """Leave holds that nobody waits for in the queue for a moment: the record of a quick answer comes with them."""
         self._lazy = True
         # Again, since a record may have come before it was said that one is waited for.
         if self._wanted <= self._reported and all(type(entry) is Hold for entry in tuple(self._queue)):

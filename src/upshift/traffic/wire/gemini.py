@@ -31,9 +31,13 @@ _DIGITS = re.compile(r"[0-9]{1,15}")
 _INNER_CAPITAL = re.compile(r"(?<=[a-z])([A-Z])")
 
 
+def _snake(name: str) -> str:
+    return _INNER_CAPITAL.sub(r"_\1", name).lower()
+
+
 def _spellings(*names: str) -> Mapping[str, str]:
-    """The fields whose spelling matters, by their letters alone in lower case."""
-    return MappingProxyType({name.lower(): name for name in names})
+    """The fields whose spelling matters, by each form of their names that the vendor takes."""
+    return MappingProxyType({form: name for name in names for form in (name, _snake(name))})
 
 
 _TOP = _spellings(
@@ -94,19 +98,25 @@ class _Seen:
     def parts(self, parts: list[_Part] | _Part | None, *, nested: bool = False) -> None:
         """Look through parts, and into the results of functions."""
         for part in (parts,) if isinstance(parts, _Part) else parts or ():
-            for blob in (part.camel_inline, part.snake_inline):
-                if blob is not None:
-                    self._data(blob)
-            for blob in (part.camel_file, part.snake_file):
-                if blob is not None:
-                    self._reference(blob)
+            if (blob := part.camel_inline) is not None:
+                self._data(blob)
+            if (blob := part.snake_inline) is not None:
+                self._data(blob)
+            if (blob := part.camel_file) is not None:
+                self._reference(blob)
+            if (blob := part.snake_file) is not None:
+                self._reference(blob)
             if len(part.camel_call) or len(part.snake_call):
                 self.needs.add(Ability.TOOLS)
-            for result in (part.camel_result, part.snake_result):
-                if result is not None:
-                    self.needs.add(Ability.TOOLS)
-                    if not nested:
-                        self.parts(result.parts, nested=True)
+            if (result := part.camel_result) is not None:
+                self._result(result, nested=nested)
+            if (result := part.snake_result) is not None:
+                self._result(result, nested=nested)
+
+    def _result(self, result: _Result, *, nested: bool) -> None:
+        self.needs.add(Ability.TOOLS)
+        if not nested:
+            self.parts(result.parts, nested=True)
 
     def _data(self, blob: _Blob) -> None:
         data = len(blob.data)
@@ -165,20 +175,22 @@ def known(where: str, fields: Fields, names: Mapping[str, str]) -> dict[str, str
     """
     found: dict[str, str] = {}
     for name in fields:
-        own = names.get(name.replace("_", "").lower())
-        if own is None or name.startswith("_"):
-            continue
-        if name not in (own, snake(own)):
-            bodies.refuse(where, f"found the field {name[:80]!r}, expected {own!r}")
-        if own in found:
+        own = names.get(name)
+        if own is None:
+            if not name.startswith("_"):
+                _no_third_form(where, name, names)
+        elif own in found:
             bodies.refuse(where, f"found {found[own]!r} and {name!r}, expected one of the two")
-        found[own] = name
+        else:
+            found[own] = name
     return found
 
 
-def snake(name: str) -> str:
-    """A name in camel case as it is in snake case."""
-    return _INNER_CAPITAL.sub(r"_\1", name).lower()
+def _no_third_form(where: str, name: str, names: Mapping[str, str]) -> None:
+    letters = name.replace("_", "").lower()
+    for own in names.values():
+        if own.lower() == letters:
+            bodies.refuse(where, f"found the field {name[:80]!r}, expected {own!r}")
 
 
 class Gemini:
