@@ -219,8 +219,8 @@ class Round:
         """All calls, with faults among them."""
         chaos = asyncio.create_task(self._chaos())
         await asyncio.gather(*[self._client(number) for number in range(self.size.clients)])
-        chaos.cancel()
-        await asyncio.gather(chaos, return_exceptions=True)
+        # A misfortune that has begun comes to its end: what was paused goes on, what was stopped is started.
+        await chaos
 
     async def _client(self, number: int) -> None:
         draw = random.Random(f"{self.size.seed}/{number}")

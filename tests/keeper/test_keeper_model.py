@@ -12,6 +12,7 @@ from tests.keeper.world import LIMIT, USERS, DrivenLoop, Gateway, World, key_of,
 
 from upshift.model.budget import NOTHING
 from upshift.model.metered import Outcome
+from upshift.store.ledger import DuplicateRequestError
 from upshift.store.verify import verify
 
 T = TypeVar("T")
@@ -226,6 +227,7 @@ class Machine(RuleBasedStateMachine):
                 continue
             assert call.on_disk is not None
             assert call.on_disk.done()
+            assert not isinstance(call.on_disk.exception(), DuplicateRequestError)
             record = records[request]
             if record.outcome is not Outcome.LOST:
                 assert record.counted_tokens == call.closed

@@ -145,7 +145,13 @@ def test_what_a_route_compiles_to() -> None:
     assert [each.name for each in routing.tasks] == ["pictures", "anything-long", "titles"]
     assert routing.tasks[0].shape == Shape(needs=frozenset({Ability.IMAGES}), above=1000)
     assert routing.tasks[2].shape is None
-    assert [model.name for model in workload.models] == ["gpt-5", "claude-sonnet", "gpt-5-mini", "claude-haiku", "llama"]
+    assert [model.name for model in workload.models] == [
+        "gpt-5",
+        "claude-sonnet",
+        "gpt-5-mini",
+        "claude-haiku",
+        "llama",
+    ]
     assert dict(snapshot.roles) == {"premium": TierRole.ORCHESTRATOR, "home": TierRole.LOCAL}
 
 
@@ -154,7 +160,13 @@ def test_what_offers_and_local_providers_compile_to() -> None:
     mini = snapshot.models["gpt-5-mini"]
     (offer,) = mini.offers
     assert mini.routes == (mini, offer)
-    assert (mini.provider.id, mini.weight, offer.provider.id, offer.upstream_id, offer.weight) == ("openai", 3, "azure", "mini", 1)
+    assert (mini.provider.id, mini.weight, offer.provider.id, offer.upstream_id, offer.weight) == (
+        "openai",
+        3,
+        "azure",
+        "mini",
+        1,
+    )
     assert offer.card is not None
     assert (offer.card.steps[0].output, offer.card.source) == (2 * 10**9, "the plan")
     assert (offer.name, offer.context, offer.max_output) == (mini.name, mini.context, mini.max_output)
@@ -164,7 +176,9 @@ def test_what_offers_and_local_providers_compile_to() -> None:
     assert offer.provider.speaks == {Dialect.OPENAI, Dialect.EMBEDDINGS}
     assert snapshot.models["claude-haiku"].provider.speaks == {Dialect.ANTHROPIC}
     assert plan(("limit_field", "local: true\n    limit_field")).snapshot.models["gpt-5"].provider.local is Local.OPENAI
-    assert plan(("limit_field", "speaks: [openai-responses]\n    limit_field")).snapshot.models["gpt-5"].provider.speaks == {Dialect.OPENAI, Dialect.RESPONSES}
+    assert plan(("limit_field", "speaks: [openai-responses]\n    limit_field")).snapshot.models[
+        "gpt-5"
+    ].provider.speaks == {Dialect.OPENAI, Dialect.RESPONSES}
 
 
 def test_a_server_of_ones_own_costs_what_the_plan_says_and_no_list_price() -> None:
@@ -183,7 +197,14 @@ def test_a_pinned_workload_has_no_other_routes() -> None:
     assert [model.name for model in workload.models] == ["gpt-5", "gpt-5-mini", "llama"]
     assert [route.provider.id for model in workload.models for route in model.routes] == ["openai", "openai", "box"]
     assert pinned.models["gpt-5-mini"].offers
-    moved = plan(*ROUTED, ("order: cheapest", "order: cheapest\n      pin: [azure]"), ("primary: premium", "primary: budget"), ("titles: home", "titles: budget"), ("{tier: premium,", "{tier: budget,"), ("{tier: premium,", "{tier: budget,"))
+    moved = plan(
+        *ROUTED,
+        ("order: cheapest", "order: cheapest\n      pin: [azure]"),
+        ("primary: premium", "primary: budget"),
+        ("titles: home", "titles: budget"),
+        ("{tier: premium,", "{tier: budget,"),
+        ("{tier: premium,", "{tier: budget,"),
+    )
     (workload,) = moved.snapshot.workloads.values()
     assert [(model.name, model.provider.id, model.offers) for model in workload.models] == [("gpt-5-mini", "azure", ())]
     assert workload.primary[0] is workload.substitutes[0]

@@ -130,6 +130,12 @@ def test_unless_the_plan_says_so_and_then_with_a_hold_of_its_own() -> None:
     assert [each.unsure for each in run.status(200).done.trail] == [True]
 
 
+def test_a_hold_that_is_free_again_is_taken_over() -> None:
+    run = Rehearsal(A, B, C, routing=Routing(retry_unsure=True)).trouble("reset", sent=True)
+    assert run.trying.holds_anew
+    assert not run.status(500).trying.holds_anew
+
+
 def test_never_past_the_first_byte() -> None:
     run = Rehearsal(A, B, routing=Routing(retry_unsure=True, retries=3))
     over = run.tell(trouble="idle_timeout", request_sent=True, first_byte_seen=True).over

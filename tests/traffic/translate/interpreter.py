@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import httpx2
+
 from upshift.http.exchange import Exchange, Headers
 from upshift.http.server import ServerLimits, serve
 from upshift.simulated.provider import Options

@@ -403,7 +403,10 @@ def test_nothing_but_a_refusal_escapes(dialect: Dialect, data: st.DataObject) ->
                 json.loads(made.body)
                 assert isinstance(made.asked, Asked)
     except Refused as refused:
-        assert isinstance(refused.reason, BadRequest | CannotServe)
+        kind = type(refused.reason)
+    else:
+        kind = BadRequest
+    assert kind in {BadRequest, CannotServe}
 
 
 def _meddle(value: Any, data: st.DataObject, values: st.SearchStrategy[Any]) -> None:

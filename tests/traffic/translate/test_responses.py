@@ -31,7 +31,7 @@ from tests.traffic.wire.responses_vectors import (
 )
 from tests.traffic.wire.vectors import dumps
 
-from upshift.model.refusal import Refused
+from upshift.model.refusal import BadRequest, Refused
 from upshift.model.tokens import Usage
 from upshift.traffic.snapshot import Dialect
 from upshift.traffic.translate.openai_responses import OpenAIResponses
@@ -248,6 +248,33 @@ def test_the_smaller_bound_counts_and_none_is_too_small_for_openai() -> None:
         ),
         ({"input": [{"role": "assistant", "content": "x", "phase": "commentary"}]}, "input[].phase", False),
         ({"input": [{"role": "user", "content": [{"type": "odd"}]}]}, "input[].content[].odd", True),
+        ({"background": True}, "background", True),
+        ({"tools": [{"type": "function", "name": "f", "defer_loading": True}]}, "tools[].defer_loading", False),
+        (
+            {"tools": [{"type": "namespace", "name": "n", "description": "?", "tools": []}]},
+            "tools[].description",
+            False,
+        ),
+        ({"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "shell"}]}]}, "tools[].shell", True),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "u", "detail": "low"}]}]},
+            "input[].content[].detail",
+            False,
+        ),
+        (
+            {"input": [{"role": "assistant", "content": [{"type": "output_text", "annotations": [{}]}]}]},
+            "input[].content[].annotations",
+            False,
+        ),
+        (
+            {
+                "input": [
+                    {"role": "user", "content": [{"type": "input_text", "prompt_cache_breakpoint": {"ttl": "12h"}}]}
+                ]
+            },
+            "input[].content[].prompt_cache_breakpoint.ttl",
+            False,
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -266,7 +293,21 @@ def test_what_cannot_be_carried_is_said(change: dict[str, Any], field: str, fata
         ({"frequency_penalty": 1.0}, "local", "frequency_penalty", False),
         ({"reasoning": Reasoning(budget=5000)}, "gpt-5", "thinking.budget_tokens", False),
         ({"reasoning": Reasoning(effort="max")}, "gpt-5", "reasoning.effort", False),
+        ({"reasoning": Reasoning(effort="high")}, "gpt-4o", "reasoning.effort", False),
         ({"cache": "5m"}, "gpt-5", "cache_control", False),
+        ({"tools": [Tool("f", cache="5m")]}, "gpt-5", "tools[].cache_control", False),
+        (
+            {"messages": [Message(Role.USER, [File(text="plain", name="a.txt")])]},
+            "gpt-5",
+            "messages[].content[].source",
+            False,
+        ),
+        (
+            {"messages": [Message(Role.USER, [File(file_id="f")])]},
+            "gpt-5",
+            "messages[].content[].source.file_id",
+            True,
+        ),
         (
             {"messages": [Message(Role.ASSISTANT, [Thinking("x", Signature(Dialect.ANTHROPIC, "s"))])]},
             "gpt-5",
@@ -293,6 +334,59 @@ def test_what_cannot_be_carried_is_said(change: dict[str, Any], field: str, fata
 def test_what_this_dialect_cannot_say(change: dict[str, Any], model: str, field: str, fatal: bool) -> None:
     request = msgspec.structs.replace(REQUEST, **change)
     assert _lost(OWN.request_out(request, model, None, stream=False)[1]) == {field: fatal}
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"reasoning": {"effort": "odd"}}, "reasoning.effort"),
+        ({"tool_choice": "odd"}, "tool_choice"),
+        ({"text": {"format": {"type": "odd"}}}, "text.format.type"),
+        ({"input": [{"role": "odd", "content": "x"}]}, "input[0].role"),
+        (
+            {"input": [{"type": "function_call_output", "call_id": "c", "output": [{"type": "refusal"}]}]},
+            "input[0].output",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_openai_would_refuse_too(change: dict[str, Any], where: str) -> None:
+    with pytest.raises(Refused) as caught:
+        _in(**change)
+    assert isinstance(caught.value.reason, BadRequest)
+    assert caught.value.reason.where == where
+
+
+def test_small_things_of_a_request() -> None:
+    assert _in(input="Hi", instructions=None)[0].messages == [Message(Role.USER, [Text("Hi")])]
+    assert _in(text={"format": {"type": "json_object"}, "verbosity": "low"})[0].format == Format("json")
+    assert _in(text={"format": {"type": "text"}})[0].format is None
+    assert OWN.tool_name("a.b") == OWN.tool_name("a.b") != "a.b"
+    tools = [{"type": "namespace", "name": "crm", "tools": [{"type": "function", "name": "find"}]}]
+    for choice in ({"type": "function", "name": "find"}, {"type": "function", "name": "find", "namespace": "crm"}):
+        assert _in(tools=tools, tool_choice=choice)[0].tool_choice == ToolChoice("named", ("crm__find",))
+    items = [{"role": "user", "content": [{"type": "input_text", "text": "x", "prompt_cache_breakpoint": {}}]}]
+    assert _in(input=items)[0].messages[-1].parts == [Text("x", "5m")]
+
+
+def test_small_things_of_a_request_to_openai() -> None:
+    request = Request(
+        model="m",
+        messages=[Message(Role.USER, [ToolResult("c", [], is_error=True)])],
+        tools=[Tool("shell", freeform=True, grammar=msgspec.Raw(b"5"))],
+        tool_choice=ToolChoice("auto"),
+        format=Format("json"),
+        temperature=0.5,
+        reasoning=Reasoning(effort="none"),
+    )
+    told = json.loads(OWN.request_out(request, "gpt-5.1", None, stream=False)[0])
+    assert told["input"] == [{"type": "function_call_output", "call_id": "c", "output": "Error"}]
+    assert told["tools"] == [{"type": "custom", "name": "shell"}]
+    assert (told["text"], told["temperature"]) == ({"format": {"type": "json_object"}}, 0.5)
+    grammar = b'{"type":"grammar","grammar":{"syntax":"regex","definition":"a+"}}'
+    request.tools = [Tool("shell", freeform=True, grammar=msgspec.Raw(grammar))]
+    told = json.loads(OWN.request_out(request, "gpt-5.1", None, stream=False)[0])
+    assert told["tools"][0]["format"] == {"type": "grammar", "syntax": "regex", "definition": "a+"}
 
 
 JSON: Any = st.recursive(
@@ -484,6 +578,52 @@ def test_a_stream_without_deltas() -> None:
 )
 def test_how_streams_end(stream: bytes, told: list[Event]) -> None:
     assert _heard(stream)[-len(told) :] == told
+
+
+def test_odd_streams_of_one_item() -> None:
+    said = _heard(
+        events(
+            {"type": "response.reasoning_summary_text.delta", "summary_index": 0, "delta": "a"},
+            {"type": "response.reasoning_summary_text.delta", "summary_index": 1, "delta": "b"},
+            {"type": "response.output_text.delta", "delta": "c"},
+            {"type": "response.output_item.done", "item": reasoning("ab")},
+            {"type": "response.output_text.delta", "delta": "late"},
+            {"type": "response.output_item.done", "item": reasoning("again")},
+            {"type": "response.custom_tool_call_input.delta", "output_index": 1, "delta": "nobody's"},
+        )
+    )
+    assert said[1:-1] == [
+        ThinkingDelta("a"),
+        ThinkingDelta("\n\n"),
+        ThinkingDelta("b"),
+        PartEnd(),
+        TextDelta("c"),
+        PartEnd(),
+    ]
+    refused = message("")
+    refused["content"] = [{"type": "refusal", "refusal": "no"}]
+    last = {"type": "response.completed", "response": response("completed", [refused])}
+    assert _heard(events(last))[1:] == [RefusalDelta("no"), PartEnd(), Stop(StopReason.FILTER)]
+    opened = function("", status="in_progress")
+    assert _heard(
+        events(
+            {"type": "response.output_item.added", "item": opened},
+            {"type": "response.output_text.delta", "delta": "odd"},
+            {"type": "response.output_item.done", "item": function("{}")},
+        )
+    )[1:-1] == [ToolStart("call_1", "weather"), ToolDelta("{}"), PartEnd()]
+    assert _heard(TEXT[:-2])[-1] == Stop(StopReason.END)
+
+
+def test_a_refusal_is_streamed_as_one() -> None:
+    said = OWN.stream_out("m")
+    heard: list[Event] = [RefusalDelta("n"), RefusalDelta("o"), ToolDelta("nobody's"), Stop(StopReason.FILTER)]
+    last = _told(b"".join(map(said.say, heard)) + said.finish())[-1]
+    assert last.response.status == "completed"
+    assert last.response.output[0].content[0].refusal == "no"
+    assert said.say(TextDelta("late")) == b""
+    broken = OWN.stream_out("m")
+    assert _told(broken.say(Fault("boom", "rate_limit_exceeded")))[-1].response.error.code == "rate_limit_exceeded"
 
 
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS.keys())

@@ -46,10 +46,12 @@ async def by_chat(url: str, said: str, streamed: bool) -> Told:
     async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0) as client:
         asked: dict[str, Any] = {"model": "alias", "messages": [{"role": "user", "content": said}], "tools": tools}
         if streamed:
-            async with client.chat.completions.stream(**asked, stream_options={"include_usage": True}) as stream:
-                async for _ in stream:
-                    pass
-                answer: Any = await stream.get_final_completion()
+            try:
+                async with client.chat.completions.stream(**asked, stream_options={"include_usage": True}) as stream:
+                    answer: Any = await stream.get_final_completion()
+            except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError) as cut:
+                # The helper says so where tools were on offer and the answer did not end by itself.
+                answer = cut.completion
         else:
             answer = await client.chat.completions.create(**asked)
     (choice,) = answer.choices

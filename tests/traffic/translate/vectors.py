@@ -82,7 +82,7 @@ def gathered(events: list[Event]) -> tuple[Reply, str]:
     started = stopped = False
     for event in events:
         assert not fault, "nothing follows a Fault"
-        assert started or isinstance(event, Start | Fault)
+        assert started or isinstance(event, Start | Fault | UsageSeen)
         match event:
             case Start():
                 assert not started

@@ -461,6 +461,21 @@ def test_what_came_over_several_lines_goes_on_one() -> None:
     assert _said(meter.length_stop(NOTE))[-1]["response"]["output"] == [message("Hi")]
 
 
+def test_odd_shapes_are_read_as_far_as_they_go() -> None:
+    odd = {"type": "function_call", "name": "f", "arguments": {"no": "text"}}
+    assert WIRE.answer(dumps(response("completed", [odd, 5]))).output_bytes == 1
+    assert _ask(input=[{"type": "function_call_output", "call_id": "c", "output": 5}]).needs == {Ability.TOOLS}
+    ended = {"type": "response.output_text.done", "output_index": 0, "text": "a"}
+    stream = events(
+        {"type": "response.output_item.added", "item": 5}, {"type": "response.output_text.delta", "delta": "a"}, ended
+    )
+    meter, _ = _fed(stream)
+    assert _said(meter.length_stop(NOTE))[-1]["response"]["output"][0]["content"][0]["text"] == "a"
+    meter = WIRE.stream(keep_usage=True)
+    failed = _said(meter.failure("too long", "context_length_exceeded"))[-1]["response"]["error"]
+    assert failed["code"] == "context_length_exceeded"
+
+
 def test_deltas_of_items_that_nobody_opened() -> None:
     stream = events(
         {"type": "response.output_text.delta", "output_index": 3, "delta": "a"},
