@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.clients.places import GUARD, NODE
+
 from upshift.admin.desk import Actor, Desk
 from upshift.app import Gateway, open_desk, start_gateway
 from upshift.http.exchange import Exchange, Headers

@@ -19,6 +19,7 @@ from upshift.model.ids import PlanHash
 from upshift.model.metered import Outcome
 from upshift.plan_file import PlanError
 from upshift.store.lock import LedgerInUseError
+from upshift.store.sqlite_ledger import SqliteLedger
 from upshift.store.verify import verify
 
 WHOLE = "[[simulate: delay=1,output_tokens=50]]"
@@ -256,6 +257,7 @@ async def test_a_graceful_stop_lets_streams_end_and_a_start_knows_what_was_used(
         assert used.settled.tokens == sum(sum(each.used()) for each in heard)
 
         stack.gateway = await start_gateway(stack.settings, stack.clock)
+        assert isinstance(stack.gateway.ledger, SqliteLedger)
         assert stack.gateway.ledger.recovered.requests == ()
         assert balance(stack) == used
         reply = await use(stack, secret)
@@ -280,6 +282,7 @@ async def test_a_stop_without_grace_closes_the_books_of_what_it_cuts(tmp_path: P
         assert all(record.usage.output == 50 for record in records if not record.streamed)
         assert balance(stack).settled.tokens == sum(record.counted_tokens for record in records)
         stack.gateway = await start_gateway(stack.settings, stack.clock)
+        assert isinstance(stack.gateway.ledger, SqliteLedger)
         assert stack.gateway.ledger.recovered.requests == ()
         await closed(stack)
 

@@ -9,6 +9,7 @@ from tests.end_to_end.stack import Stack, plan_text, running
 from upshift.model.budget import Bucket, BudgetKey
 from upshift.model.ids import TenantId, UserId, WorkloadId
 from upshift.model.metered import Outcome
+from upshift.store.sqlite_ledger import SqliteLedger
 
 ANSWER = (
     b'{"id":"c","object":"chat.completion","created":1,"model":"big","choices":[{"index":0,"message":'
@@ -81,6 +82,7 @@ async def test_a_database_removed_under_the_gateway_is_noticed(tmp_path: Path) -
         await stack.settled()
         away = stack.db.with_suffix(".away")
         stack.db.rename(away)
+        assert isinstance(stack.gateway.ledger, SqliteLedger)
         stack.gateway.ledger.look_at_the_file()
         assert (await ask(stack)).status == 503
         away.rename(stack.db)

@@ -13,6 +13,7 @@ from upshift.model.refusal import (
     CannotServe,
     LedgerDown,
     NoKey,
+    NoneOpen,
     NoRoute,
     NotAllowed,
     OverBudget,
@@ -57,6 +58,7 @@ def over(
 
 REASONS: list[tuple[Reason, int, str, int | None, str]] = [
     (BadRequest("$.model", "found 3, expected text"), 400, "invalid_request", None, "$.model: found 3, expected text"),
+    (NoneOpen("big", "openai, azure", 7), 503, "no_route_open", 7, "no route to big is open: openai, azure failed"),
     (TooLarge(1_048_576), 413, "request_too_large", None, "larger than the 1,048,576 bytes"),
     (NoRoute("GET", "/v2", ("/v1/models", "/v1/messages")), 404, "not_found", None, "/v1/models, /v1/messages"),
     (NoKey(), 401, "invalid_key", None, "Authorization: Bearer"),

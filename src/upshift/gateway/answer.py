@@ -4,7 +4,8 @@ import msgspec
 
 from upshift.http.client import Response
 from upshift.http.exchange import Exchange, Headers
-from upshift.model.refusal import Reason
+from upshift.model.refusal import OverBudget, Reason
+from upshift.model.span import MICROS
 from upshift.traffic import disclose
 from upshift.traffic.disclose import Denial
 from upshift.traffic.wire.ask import Wire
@@ -51,10 +52,30 @@ def passed_on(response: Response) -> Headers:
 def refuse(exchange: Exchange, wire: Wire, reason: Reason, request: str) -> Denial:
     """Say no in the client's dialect; returns what was said, for the record."""
     denial = disclose.deny(reason, request)
-    exchange.respond(
-        denial.status, JSON + denial.headers, wire.refusal(denial.status, denial.code, denial.message, request)
-    )
+    body = wire.refusal(denial.status, denial.code, denial.message, request)
+    if isinstance(reason, OverBudget) and is_codex(exchange):
+        denial, body = for_codex(denial, reason, wire)
+    exchange.respond(denial.status, JSON + denial.headers, body)
     return denial
+
+
+def is_codex(exchange: Exchange) -> bool:
+    """Whether the client is Codex, which repeats a 402 six times, and hides the text of an ordinary 429."""
+    said = exchange.header(b"originator") or exchange.header(b"user-agent") or b""
+    return said[:5].lower() == b"codex"
+
+
+def for_codex(denial: Denial, reason: OverBudget, wire: Wire) -> tuple[Denial, bytes]:
+    """A spent budget in the one form that Codex shows at once, in full, and does not repeat."""
+    body = wire.refusal(429, denial.code, denial.message, "")
+    try:
+        said = msgspec.json.decode(body, type=dict[str, dict[str, object]])
+    except msgspec.MsgspecError:
+        return denial, body
+    said["error"] |= {"type": "usage_limit_reached", "resets_at": reason.resets_at // MICROS}
+    promo = denial.message.rstrip(".").encode("ascii", "replace")
+    headers = [*denial.headers, (b"x-codex-promo-message", promo)]
+    return msgspec.structs.replace(denial, status=429, headers=headers), msgspec.json.encode(said)
 
 
 def fail(exchange: Exchange, wire: Wire, status: int, code: str, message: str, request: str, extra: Headers) -> None:

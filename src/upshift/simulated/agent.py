@@ -117,7 +117,7 @@ def _first(offered: Mapping[str, Tool], names: Sequence[str]) -> Tool | None:
 
 
 def _patching(tool: Tool, patch: str) -> Tool:
-    return _with(tool, patch) if tool.free else _called(tool, {frozenset({"input", "patch"}): patch})
+    return _with(tool, patch) if tool.free else _called(tool, {frozenset({"input", "patch", "patchtext"}): patch})
 
 
 def _running(tool: Tool, script: str) -> Tool:

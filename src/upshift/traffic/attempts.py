@@ -70,8 +70,8 @@ class Tried(msgspec.Struct, frozen=True):
 class Try(msgspec.Struct, frozen=True, kw_only=True):
     """Wait `pause` seconds, then send to `target`, and wait at most `seconds` for the first byte of an answer.
 
-    With `holds_anew`, the hold of the attempt before is not free: that one may have been billed, or is still in flight.
-    Then this one needs a hold of its own.
+    It takes over the hold of the attempt before, which was not billed. With `holds_anew` there is none to take over:
+    the one before may have been billed, or is still in flight. Then this one needs a hold of its own.
     """
 
     target: Target
@@ -268,7 +268,7 @@ class _Run:
             pause=pause,
             seconds=seconds,
             hedge_after=None if self.hedged or not self.fresh else self.routing.hedge_after,
-            holds_anew=hedge or any(each.unsure for each in self.trail),
+            holds_anew=hedge or self.hedged or bool(self.trail and self.trail[-1].unsure),
             trail=tuple(self.trail),
         )
 

@@ -45,7 +45,7 @@ A call that goes to a provider which speaks the client's own dialect is not tran
 
 The models asked for are {models}.
 Some models of a vendor refuse what others of it take (sampling parameters, budgets for thinking, a forced tool), and
-the name tells which: `upshift/traffic/translate/families.py`.
+the name tells which: `src/upshift/traffic/translate/families.py`.
 """
 
 

@@ -37,6 +37,8 @@ SAID = {reason: said for said, reason in STOPS.items()}
 
 
 class Block(msgspec.Struct, gc=False):
+    """A content block, or what is new of one, or of the message around it."""
+
     type: str = ""
     text: str | None = None
     thinking: str | None = None
@@ -53,6 +55,8 @@ class Block(msgspec.Struct, gc=False):
 
 
 class Message(msgspec.Struct, gc=False):
+    """A message, or the beginning of one."""
+
     id: str | None = None
     model: str | None = None
     content: list[Block] | None = None

@@ -8,7 +8,8 @@ import msgspec
 from upshift.traffic.snapshot import Dialect
 from upshift.traffic.translate.words import Signature, Tool
 
-_MARK = "upshift."
+MARK = "upshift."
+"""What a signature of another dialect begins with, where it travels in an opaque text."""
 _ODD = re.compile(r"[^a-zA-Z0-9_-]")
 _FREEFORM = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STRING = msgspec.json.Decoder(str)
@@ -24,13 +25,13 @@ def seal(signature: Signature, own: Dialect) -> str:
     """A signature as the opaque text of dialect `own`: itself if it is its own, else marked with whose it is."""
     if signature.of is own:
         return signature.value
-    return f"{_MARK}{signature.of.value}.{signature.value}"
+    return f"{MARK}{signature.of.value}.{signature.value}"
 
 
 def unseal(text: str, own: Dialect) -> Signature:
     """The signature in an opaque text of dialect `own`."""
-    if text.startswith(_MARK):
-        of, _, value = text[len(_MARK) :].partition(".")
+    if text.startswith(MARK):
+        of, _, value = text[len(MARK) :].partition(".")
         if of in _DIALECTS:
             return Signature(Dialect(of), value)
     return Signature(own, text)

@@ -16,6 +16,8 @@ FOREIGN = "skip_thought_signature_validator"
 """What the vendor wants as the signature of a call that none of its models made (ai.google.dev, thought signatures)."""
 _NO_THOUGHTS = frozenset((FOREIGN, "context_engineering_is_the_way_to_go"))
 _MARK = b"upshift:"
+SEALED = base64.b64encode(_MARK + b"[").decode()
+"""What a signature begins with that carries another dialect's thoughts."""
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 

@@ -67,6 +67,8 @@ class Detail(msgspec.Struct, gc=False):
 
 
 class Function(msgspec.Struct, gc=False):
+    """The function that is called, or what is new of its arguments."""
+
     name: str | None = None
     arguments: str | None = None
 
@@ -77,6 +79,8 @@ class _Custom(msgspec.Struct, gc=False):
 
 
 class Call(msgspec.Struct, gc=False):
+    """A call of a tool, or what is new of it."""
+
     index: int | None = None
     id: str | None = None
     function: Function | None = None

@@ -11,7 +11,7 @@ NOTHING = msgspec.Raw()
 
 
 class Strict(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    pass
+    """What has no field but those it names."""
 
 
 class Breakpoint(Strict):
