@@ -13,7 +13,7 @@ from upshift.model.metered import Outcome
 from upshift.traffic import disclose, meter, price
 from upshift.traffic.gate import Growth
 from upshift.traffic.meter import Tally
-from upshift.traffic.snapshot import HoldPolicy, OnDisconnect
+from upshift.traffic.snapshot import Dialect, HoldPolicy, OnDisconnect
 from upshift.traffic.translate.translate import Stream
 from upshift.traffic.wire.ask import StreamMeter
 
@@ -183,7 +183,12 @@ class Streaming:
         log.warning("stream.broken", request=self.story.request, provider=provider, problem=detail)
         message = f"provider {provider} broke off the answer ({detail})"
         self.exchange.write(self.words.failure(message, "provider_failed"))
-        self.exchange.end()
+        assert self.story.ask
+        if self.story.ask.dialect is Dialect.GEMINI:
+            # Its command line reads over an error among the chunks, and shows only a connection that was cut.
+            self.exchange.abort()
+        else:
+            self.exchange.end()
 
     def at_least(self) -> Tally:
         """Books of an answer that was not finished."""
