@@ -29,8 +29,8 @@ from tests.postgres import Server
 
 from bench.process import free_port
 
-INPUT, OUTPUT = 60, 40
-"""Tokens of every call, as the provider bills them."""
+INPUT, OUTPUT = 30, 40
+"""Tokens of every call, as the provider bills them: no more for its input than so many bytes are held at."""
 PLAN = """
 upshift: 1
 name: faults
@@ -85,7 +85,7 @@ class Findings(msgspec.Struct, kw_only=True):
     overshoot: int
     """Tokens settled past a ceiling, over all users."""
     refused_early: int
-    """Refused as over budget, though what was settled before in the ledger's order left room for the call."""
+    """Refused as over budget, though what had been settled by then (by the time of the entries) left room for it."""
     missing: int
     """Answers that a client had whole, without a record, or whose record says something else."""
     doubled: int
@@ -317,8 +317,8 @@ class Round:
         verified = json.loads(self._upshift("verify", "--json"))
         with psycopg.connect(self.url) as db:
             rows = db.execute(
-                'SELECT seq, request, "user", outcome, upstream_id, counted_tokens, input, output, reason FROM records '
-                "ORDER BY seq"
+                'SELECT at, request, "user", outcome, upstream_id, counted_tokens, input, output, reason '
+                "FROM calls JOIN profiles ON profiles.id = calls.profile ORDER BY at, seq"
             ).fetchall()
             late = db.execute("SELECT count(*) FROM deeds WHERE topic = 'late-closing'").fetchone()
         need = INPUT + 1

@@ -56,6 +56,8 @@ async def _keep_file(path: Path, address: Address, gateways: int, stop: asyncio.
                 await asyncio.sleep(0.1)
         finally:
             server.close()
+            if not keeper.recovering:
+                keeper.finish()
     finally:
         await ledger.close()
 

@@ -123,6 +123,11 @@ class Keeper:
         calls, session.open = session.open, {}
         self._settle_lost(tuple(calls.values()), f"{session.who.hex()}/{self.now()}", f"a gateway {why}")
 
+    def finish(self) -> None:
+        """All gateways have ended, and with them what they had open: nobody will come back to present it."""
+        for session in tuple(self._sessions.values()):
+            self.end(session, "had died before its keeper ended")
+
     def tick(self) -> None:
         """To be called several times within `resume_seconds`."""
         now = self._clock()
