@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CLIENTS := tests/clients/.built
 ONCE ?=
 
-.PHONY: demo test check bench bench-quick clean
+.PHONY: demo test test-clients check bench bench-quick clean
 
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,6 +26,15 @@ check: $(STAMP)
 	@$(BIN)/ruff check src tests bench
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --config .importlinter
+
+# Hundreds of megabytes of coding agents and SDKs, run against a simulated provider.
+test-clients: $(STAMP) $(CLIENTS)/.installed
+	@$(BIN)/python -m pytest tests/clients
+
+$(CLIENTS)/.installed: tests/clients/package.json $(wildcard tests/clients/requirements*.txt) | $(STAMP)
+	@echo "installing clients into $(CLIENTS) ..."
+	@$(BIN)/python -m tests.clients.install
+	@touch $@
 
 bench: $(STAMP)
 	@$(BIN)/python -m bench.gateway

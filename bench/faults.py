@@ -85,9 +85,11 @@ class Findings(msgspec.Struct, kw_only=True):
     overshoot: int
     """Tokens settled past a ceiling, over all users."""
     refused_early: int
-    """Refused as over budget, though what had been settled by then (by the time of the entries) left room for it."""
+    """Refused as over budget, though what had been settled by then (by the time of the entries), and what was in flight
+    and lost afterwards, left room for it."""
     missing: int
-    """Answers that a client had whole, without a record, or whose record says something else."""
+    """Answers that a client had whole, without a record, or whose record says something else. One whose gateway woke up
+    too late is recorded as lost, and its true figures in a decision: those are `late`."""
     doubled: int
     """Provider's answers that were recorded twice."""
     verified: bool
@@ -317,10 +319,13 @@ class Round:
         verified = json.loads(self._upshift("verify", "--json"))
         with psycopg.connect(self.url) as db:
             rows = db.execute(
-                'SELECT at, request, "user", outcome, upstream_id, counted_tokens, input, output, reason '
-                "FROM calls JOIN profiles ON profiles.id = calls.profile ORDER BY at, seq"
+                # What was lost was in flight since it started, and may have ended by then in a keeper's memory.
+                "SELECT CASE outcome WHEN 'lost' THEN started ELSE at END AS moment, request, \"user\", outcome, "
+                "upstream_id, counted_tokens, input, output, reason "
+                "FROM calls JOIN profiles ON profiles.id = calls.profile ORDER BY moment, seq"
             ).fetchall()
-            late = db.execute("SELECT count(*) FROM deeds WHERE topic = 'late-closing'").fetchone()
+            told = db.execute("SELECT id FROM deeds WHERE topic = 'late-closing'").fetchall()
+        late = {id_.removeprefix("late-closing/") for (id_,) in told}
         need = INPUT + 1
         settled: Counter[str] = Counter()
         early = 0
@@ -330,7 +335,9 @@ class Round:
             settled[user] += counted
         known = {row[1]: row for row in rows}
         recorded = Counter(row[4] for row in rows if row[4])
-        missing = sum(not _agrees(known.get(heard.request), heard) for heard in self.saw.whole)
+        missing = sum(
+            heard.request not in late and not _agrees(known.get(heard.request), heard) for heard in self.saw.whole
+        )
         lost = sum(row[3] == "lost" for row in rows)
         unmatched = sum(bill["request_id"] not in recorded for bill in bills)
         return Findings(
@@ -344,7 +351,7 @@ class Round:
             billed=len(bills),
             recorded=len(rows),
             lost=lost,
-            late=late[0] if late else 0,
+            late=len(late),
             unrecorded=max(0, unmatched - lost),
             overshoot=sum(max(0, spent - self.size.limit) for spent in settled.values()),
             refused_early=early,

@@ -28,5 +28,5 @@ async def ample(tmp_path: Path) -> AsyncIterator[House]:
 @pytest.fixture
 async def spent(tmp_path: Path) -> AsyncIterator[House]:
     """A house whose budget is too small for any call."""
-    async with house(tmp_path, "100") as found:
+    async with house(tmp_path, "10") as found:
         yield found

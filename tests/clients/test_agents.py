@@ -21,6 +21,7 @@ NATIVE = [
     agents.OPENCODE_GEMINI,
     agents.QWEN,
     agents.AIDER_CHAT,
+    agents.AIDER_ANTHROPIC,
 ]
 ACROSS = [
     (agents.CLAUDE, "gpt-6"),
@@ -100,8 +101,9 @@ async def test_it_does_not_notice_another_vendors_model(agent: Agent, model: str
 @pytest.mark.parametrize("agent", FIRST, ids=_name)
 async def test_a_spent_budget_is_told_to_the_person_at_once(agent: Agent, spent: House) -> None:
     ran = await _run(agent, spent, agent.model, f"write={spent.work / 'written.txt'}", seconds=100.0)
-    assert "the month budget of alice for workload code (acme) stands at 0 tokens of 100 tokens" in ran.text
-    assert "Ask in #ai-platform" in ran.text
+    text = " ".join(ran.text.split())
+    assert "the month budget of alice for workload code (acme) stands at 0 tokens of 10 tokens" in text
+    assert "Ask in #ai-platform" in text
     assert spent.posts == []
     records = await spent.records()
     assert {record.outcome for record in records} == {Outcome.REFUSED}

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -73,8 +75,12 @@ class Line:
     ) -> None:
         self.hang_up()
 
-    def hang_up(self) -> None:
-        """Leave at once, in the middle of an answer if need be."""
+    def hang_up(self, *, reset: bool = False) -> None:
+        """Leave at once, in the middle of an answer if need be; with a reset even a gateway that says nothing notices,
+        to whom a mere end of the connection may mean that nothing more is asked."""
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._writer.transport.abort()
 
     async def call(

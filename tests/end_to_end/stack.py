@@ -149,13 +149,17 @@ async def running(
     extra: Sequence[tuple[str, str]] = (),
     clock: Clock | None = None,
     options: Options | None = None,
+    plan: str | None = None,
 ) -> AsyncIterator[Stack]:
-    """Start everything in `folder`, on free ports of the loopback address, and take it down again."""
+    """Start everything in `folder`, on free ports of the loopback address, and take it down again.
+
+    `plan` is the text of another plan than that of the tests, which names providers of its own.
+    """
     provider = await serve_simulated("127.0.0.1", 0, options or Options(seed=7))
     settings = Settings(db=folder / "upshift.db", port=0, reload_seconds=3600)
     clock = clock or SystemClock()
     desk = open_desk(settings.db, clock)
-    text = plan_text(f"http://127.0.0.1:{provider.port}", limit, on_disconnect, extra)
+    text = plan or plan_text(f"http://127.0.0.1:{provider.port}", limit, on_disconnect, extra)
     desk.apply(desk.check(text), ADMIN)
     gateway = await start_gateway(settings, clock)
     stack = Stack(folder, provider, gateway, desk, clock, settings)

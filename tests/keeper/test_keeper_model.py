@@ -111,6 +111,27 @@ class Machine(RuleBasedStateMachine):
         self.do(self.world.crash_office(flushed=share % 2 == 0))
         self.do(self.world.open_office())
 
+    @precondition(lambda self: not self.world.office.dead)
+    @rule(pick=picks, which=picks, count=st.integers(1, 30))
+    def grow_and_crash(self, pick: int, which: int, count: int) -> None:
+        """A stream has been told that it may go on, and nothing of that is on disk."""
+        gateway = self.gateway(pick)
+        connection = gateway.connection
+        calls = [call for call in gateway.open() if call.growing is None or call.growing.done()]
+        if calls and connection is not None and not gateway.paused and not self.world.office.keeper.recovering:
+            self.do(self.world.grow_and_crash(gateway, calls[which % len(calls)], count))
+            self.do(self.world.open_office())
+
+    @rule(pick=picks, user=st.sampled_from(USERS), count=counts, delivered=st.booleans())
+    def ask_and_leave(self, pick: int, user: str, count: int, delivered: bool) -> None:
+        """A client gives up while its call waits, or before the keeper has heard of it."""
+        gateway = self.gateway(pick)
+        if not gateway.paused:
+            self.do(self.world.ask(gateway, user, count, 60.0))
+            if delivered and gateway.connection is not None:
+                self.do(self.world.deliver_some(gateway.connection, 9, 0))
+            self.leave(pick, -1)
+
     @rule(pick=picks, seconds=st.sampled_from((2.0, 4.0, 8.0)), moment=st.integers(0, 3))
     def sleep(self, pick: int, seconds: float, moment: int) -> None:
         """A gateway sleeps for some time; the keeper may die meanwhile, or somebody else take its place."""
@@ -123,11 +144,14 @@ class Machine(RuleBasedStateMachine):
         if moment == 1 and not self.world.office.dead:
             self.do(self.world.crash_office(flushed=False))
             self.do(self.world.open_office())
+        before = self.world.office
         if moment == 2:
-            self.world.office.awake = False
+            before.awake = False
         self.do(self.world.advance(seconds))
-        if moment == 2 and self.world.loop.seconds >= self.world.office.keeper.until:
+        if moment == 2 and self.world.loop.seconds >= before.keeper.until:
             self.do(self.world.take_over())
+            # The first one wakes, and believes that it still is the keeper.
+            before.awake = True
         gateway.paused = False
         if moment == 3:
             self.do(self.world.deliver())

@@ -107,6 +107,8 @@ class Connection:
             late = self.office.keeper.adopted_late
             self.office.keeper.heard(self.session)
             self.session.hear((self.to_keeper.popleft(),))
+            # Who is not the keeper any more has said nothing of use.
+            assert self.office is self.office.world.office
             # The bound is met only where a gateway was out of touch for as long as it may be.
             assert late == self.office.keeper.adopted_late or self.out_of_touch >= RESUME * 0.75
         while down and self.alive and self.to_gateway and not self.gateway.paused:
@@ -253,6 +255,15 @@ class World:
         connection.deliver(down=0)
         if heard:
             connection.deliver(up=0)
+        await self.crash_office(flushed=False)
+
+    async def grow_and_crash(self, gateway: Gateway, call: Call, count: int) -> None:
+        """A hold is extended by a keeper that dies before its writer has so much as woken up."""
+        await self.grow(gateway, call, count)
+        connection = gateway.connection
+        assert connection is not None
+        connection.deliver(down=0)
+        connection.deliver(up=0)
         await self.crash_office(flushed=False)
 
     async def flush(self) -> None:

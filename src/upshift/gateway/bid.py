@@ -34,6 +34,8 @@ class Bid(msgspec.Struct, eq=False):
     """A random number in [0, 1), the same for all that is decided of this call."""
     asked_at: int
     """A tick of the clock."""
+    decided: tuple[Target, ...] = ()
+    """Where it may be sent, where that is known from an attempt before."""
     now: Instant = 0
     """When the rule was last asked."""
 
@@ -89,6 +91,8 @@ class Bid(msgspec.Struct, eq=False):
 
     def _targets(self, way: Way) -> tuple[Target, ...]:
         """Where the call may be sent on this way. Raises Refused when nothing can carry it."""
+        if self.decided:
+            return self.decided
         let_in, story = self.let_in, self.story
         sole = let_in.sole(way, self.ask)
         if sole is not None:

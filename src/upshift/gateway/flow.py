@@ -28,13 +28,12 @@ from upshift.model.metered import Outcome
 from upshift.model.refusal import LedgerDown, OverBudget, Reason, Refused
 from upshift.model.span import Instant
 from upshift.store.ledger import Deny, Ledger, LedgerUnavailableError
-from upshift.traffic import alerts, disclose, meter
+from upshift.traffic import alerts, attempts, disclose, meter
 from upshift.traffic.affinity import Affinity
-from upshift.traffic.attempts import said
-from upshift.traffic.health import Board
+from upshift.traffic.health import Board, Verdict
 from upshift.traffic.meter import Tally
 from upshift.traffic.route import Ways
-from upshift.traffic.snapshot import Dialect
+from upshift.traffic.snapshot import Dialect, Model
 from upshift.traffic.wire.ask import Answer, Ask
 from upshift.traffic.wire.wires import WIRES
 
@@ -120,46 +119,50 @@ class Flow:
 
     async def gate(self, story: Story, ask: Ask, let_in: Pass, ways: Ways) -> None:
         """Hold what the call may cost on the first way that is open. Raises Refused."""
-        assert story.opening
         bid = Bid(
             story, ask, let_in, ways, self.accounts, self.passes, self.clock, self.board, self.affinity,
             random.random(), self.clock.tick(),
         )  # fmt: skip
+        denied = await self.hold(story, bid, let_in.work.workload.gate.patience_seconds)
+        if denied is not None:
+            if isinstance(denied, OverBudget):
+                self.reached(story, let_in)
+            raise Refused(denied)
+        assert story.way
+        if story.way.bucket is not Bucket.INCLUDED:
+            self.reached(story, let_in)
+
+    async def hold(self, story: Story, bid: Bid, patience_seconds: float) -> Reason | None:
+        """Hold what a bid may cost, on the first of its ways that is open; why not, where none is."""
+        assert story.opening
         decided = await self.ledger.decide(
-            story.request,
-            story.opening.plan,
-            self.clock.now,
-            bid,
-            let_in.work.workload.gate.patience_seconds,
-            story.opening,
+            story.request, story.opening.plan, self.clock.now, bid, patience_seconds, story.opening
         )
         story.waited_ns += self.clock.tick() - bid.asked_at
         if isinstance(decided, Deny):
-            if isinstance(decided.reason, OverBudget):
-                self.reached(story, let_in)
-            raise Refused(decided.reason)
+            return decided.reason
         admitted, story.ticket = decided
-        story.way = way = ways.tried[admitted.step]
-        if way.bucket is not Bucket.INCLUDED:
-            self.reached(story, let_in)
+        story.way = bid.ways.tried[admitted.step]
+        return None
 
     # call ---------------------------------------------------------------------------------------------------------
 
     async def send(self, story: Story, ask: Ask) -> tuple[Story, Response | None]:
         """Send the call on; no response when no provider could be reached and the client has been told so.
 
-        The story may be another one than before, where the first attempt has to be counted apart.
+        The story may be another one than before, where the first attempt is counted apart.
         """
         if story.exchange.gone:
             # It waited for its budget longer than its client did: nothing is sent for nobody.
             self.close(story, Outcome.CLIENT_LEFT, 499, "client-left", None)
             return story, None
         story, response = await Sending(self, story, ask).run()
-        if isinstance(response, Trouble):
+        if isinstance(response, Response):
+            story.upstream_id = _upstream_id(response)
+            return story, response
+        if response is not None:
             await self.trouble(story, response)
-            return story, None
-        story.upstream_id = _upstream_id(response)
-        return story, response
+        return story, None
 
     async def trouble(self, story: Story, trouble: Trouble) -> None:
         """A provider could not be reached, or fell silent. What was sent may have been billed: then it counts."""
@@ -191,6 +194,7 @@ class Flow:
         body = await response.read(LARGEST_ANSWER)
         story.waited_ns += tick() - read_at
         if isinstance(body, Trouble):
+            self.broke_off(model, body.kind)
             await self.trouble(story, body)
             return
         status = response.status
@@ -199,6 +203,7 @@ class Flow:
             return
         found = story.upstream.answer(body)
         if found == NO_ANSWER and not answer.is_json(body):
+            self.broke_off(model, "protocol")
             await self.trouble(story, Trouble("protocol", f"{len(body)} bytes that are not an answer", True))
             return
         usage = found.usage
@@ -226,11 +231,20 @@ class Flow:
             assert story.model
             self.affinity.keep(story.session, story.model.name, story.model.provider.id, self.clock.now())
 
+    def broke_off(self, model: Model, kind: str) -> None:
+        """An answer ended before its time. How long one may be in all is our own limit."""
+        if kind not in ("total_timeout", "too_large"):
+            self.board.end(model, Verdict.DOWN, self.clock.now())
+
     async def provider_error(self, story: Story, response: Response, body: bytes) -> None:
-        """A provider said no: nothing was used. Its words go on, unless they are about our own account with it."""
+        """A provider said no. Its words go on, unless they are about our own account with it.
+
+        Nothing was used, but where something gave up waiting for an answer that may have been made.
+        """
         assert story.model
         status = response.status
-        await self.settle(story, Outcome.UPSTREAM_ERROR, status, f"provider-status-{status}", None)
+        tally = meter.unknown(story.held()) if status in attempts.UNSURE else None
+        await self.settle(story, Outcome.UPSTREAM_ERROR, status, f"provider-status-{status}", tally)
         if status in (401, 403):
             provider = story.model.provider.id
             message = f"provider {provider} refused the gateway's own credentials (status {status})"
@@ -252,7 +266,7 @@ class Flow:
         claim = account.claims[0]
         limited: Headers = []
         if story.trail:
-            limited.append((disclose.TRIED, said(story.trail).encode()))
+            limited.append((disclose.TRIED, attempts.said(story.trail).encode()))
         if story.rerouted:
             limited.append((disclose.PROVIDER, story.model.provider.id.encode()))
             if not story.way.why:

@@ -1,162 +1,112 @@
-"""How does a call reach a provider that answers it: in which words, with which limit, and what if one fails?"""
+"""How does a call reach a provider that answers it, and who is charged for the attempts before and beside it?"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
-
-from upshift.gateway.call import Call, MissingSecretError
-from upshift.gateway.story import Story, Translated
+from upshift.gateway.bid import Bid
+from upshift.gateway.call import MissingSecretError
+from upshift.gateway.request import Request, Requests
+from upshift.gateway.story import Story
 from upshift.http.client import Response, Trouble
 from upshift.model.metered import Outcome
 from upshift.model.refusal import NoneOpen, Refused
-from upshift.model.span import MICROS
-from upshift.traffic import attempts, gate, meter
-from upshift.traffic.attempts import Done, GiveUp, Happened, KeepWaiting, Try
-from upshift.traffic.health import WELL, State, Verdict
-from upshift.traffic.snapshot import Dialect, Model
+from upshift.model.span import MICROS, Instant
+from upshift.traffic import attempts, meter
+from upshift.traffic.attempts import Done, GiveUp, Happened, KeepWaiting, Step, Tried, Try
+from upshift.traffic.health import State, Verdict
+from upshift.traffic.route import Ways
 from upshift.traffic.targets import Target
-from upshift.traffic.translate.translate import Translation, Understood, understand
 from upshift.traffic.wire.ask import Ask
-from upshift.traffic.wire.wires import WIRES
 
 if TYPE_CHECKING:
     from upshift.gateway.flow import Flow
 
-log = structlog.get_logger()
-
-BILLED_PERHAPS = "may-have-been-billed"
+OVERTAKEN = "overtaken"
+"""Another attempt answered first; this one was cut off, and may be billed."""
+CLIENT_LEFT = "client-left"
+CANNOT_CARRY = "cannot-carry"
+NO_BUDGET = "no-budget"
+"""The budget has no room for a second attempt beside, or after, one that may be billed."""
 _UNSET = "not-configured"
 
 
 @dataclass(eq=False)
-class _InFlight:
+class _Attempt:
+    """One attempt and the story whose hold it is made on."""
+
     story: Story
-    task: asyncio.Task[Response | Trouble]
+    target: Target
     began: int
+    """A tick of the clock."""
+    answer: Response | Trouble | None = None
+    """What it came to."""
+    billed: bool = False
+    """It failed, and may be billed all the same."""
 
 
 class Sending:
-    """One call on its way to whoever answers it first. Every attempt that may be billed has a hold of its own."""
+    """One call on its way to whoever answers it first.
+
+    An attempt that was not billed leaves its hold to the next one; one that may be billed is closed at its hold, and
+    the next one needs a hold of its own. So there is one record for every attempt that may be billed.
+    """
 
     def __init__(self, flow: Flow, story: Story, ask: Ask) -> None:
         self.flow = flow
         self.first = story
         self.ask = ask
-        self.in_flight: dict[Target, _InFlight] = {}
-        self.last: Response | Trouble | None = None
-        """What the attempt before came to, kept until another one is made."""
-        self.missing = ""
-        self.understood: Understood | None = None
-        self.unfit: Refused | None = None
+        self.requests = Requests(flow, ask)
 
-    async def run(self) -> tuple[Story, Response | Trouble]:
+    async def run(self) -> tuple[Story, Response | Trouble | None]:
         """The answer that goes on to the client, or what the last attempt came to, and the story that it ends.
 
-        Raises Refused where no route is open or none can be sent the call.
+        Nothing at all where the client left before the next attempt: its books are closed then. Raises Refused where
+        no route is open or none can be sent the call, and LedgerUnavailableError.
         """
-        story, flow = self.first, self.flow
-        if len(story.targets) > 1:
-            return await self._course(None, None)
-        # Nearly every call. With nowhere else to go it is sent whatever is known of the provider, whose own words say
-        # more than ours could; the course only begins where it goes wrong.
+        story, flow, board = self.first, self.flow, self.flow.board
         sole = story.targets[0]
-        circuit = flow.board.circuit(sole.provider.id)
-        began = flow.clock.tick()
-        answer = await self._send(story, sole)
-        well = isinstance(answer, Response) and answer.status < 400
-        if well and circuit is not WELL:
-            flow.board.end(sole.model, Verdict.WELL, flow.clock.now())
-        if well or circuit.state(flow.clock.now()) is not State.CLOSED:
-            return story, answer
-        return await self._course(self._happened(sole, answer, began), answer)
-
-    async def _course(
-        self, first: Happened | None, answer: Response | Trouble | None
-    ) -> tuple[Story, Response | Trouble]:
-        """Attempt after attempt; `first` is one that has been made, and `answer` what it came to."""
-        story, flow = self.first, self.flow
-        assert story.work
-        now = flow.clock.now()
         header = story.exchange.header
         patience = attempts.asked_seconds(header(b"x-stainless-timeout"), header(b"x-server-timeout"))
         deadline = None if patience is None else story.started + int(patience * MICROS)
-        routing = story.work.workload.routing
-        steps = attempts.course(story.targets, routing, flow.board, now, deadline, random.random())
+        if len(story.targets) > 1:
+            return await _Course(self, deadline).run(None)
+        # Nearly every call. With nowhere else to go it is sent whatever is known of the provider, whose own words say
+        # more than ours could; the course only begins where it goes wrong.
+        untroubled = board.untroubled(sole.provider.id)
+        state = State.CLOSED if untroubled else board.circuit(sole.provider.id).state(flow.clock.now())
+        seconds = None if deadline is None else (deadline - flow.clock.now()) / MICROS
+        if state is State.HALF_OPEN or (seconds is not None and seconds < attempts.LEAST_SECONDS):
+            return await _Course(self, deadline).run(None)
+        began = flow.clock.tick()
         try:
-            step = next(steps)
-            if first is not None:
-                self.last = answer
-                step = steps.send(first)
-            while True:
-                match step:
-                    case Done():
-                        return self._done(step)
-                    case GiveUp():
-                        return self._given_up(step)
-                    case Try():
-                        await self._begin(step)
-                        step = steps.send(await self._next(step.hedge_after))
-                    case KeepWaiting():
-                        step = steps.send(await self._next(None))
-        finally:
-            steps.close()
-            for target in tuple(self.in_flight):
-                self._drop(target)
-
-    # one attempt --------------------------------------------------------------------------------------------------
-
-    async def _begin(self, step: Try) -> None:
-        """Start an attempt; returns once it is under way."""
-        self._forget()
-        if step.pause:
-            await asyncio.sleep(step.pause)
-        story = self.first
-        if step.holds_anew:
-            story = await self._hold_anew(step)
-        story.trail = step.trail
-        began = self.flow.clock.tick()
-        task = asyncio.create_task(self._send(story, step.target, step.seconds))
-        self.in_flight[step.target] = _InFlight(story, task, began)
-
-    async def _hold_anew(self, step: Try) -> Story:
-        """A story of its own for an attempt beside, or after, one that may be billed. Raises Refused."""
-        flow, before = self.flow, self.first
-        assert before.let_in
-        assert before.opening
-        unsure = any(each.unsure for each in step.trail)
-        request = flow.ids.next()
-        story = before.beside(request)
-        if unsure and before.ticket is not None and not before.ticket.closed:
-            flow.close(before, Outcome.UPSTREAM_ERROR, 504, BILLED_PERHAPS, meter.unknown(before.held()))
-        await flow.gate(story, self.ask, before.let_in, before.let_in.ways(self.ask, story.input_tokens))
-        self.first = story if unsure else before
-        return story
-
-    async def _send(self, story: Story, target: Target, seconds: float | None = None) -> Response | Trouble:
-        """Send to one target. What cannot be sent there at all is told as a trouble of ours."""
-        flow, ask = self.flow, self.ask
-        model = story.model = target.model
-        provider = model.provider
-        story.translated = None
-        story.upstream = story.wire
-        try:
-            route = flow.routes.to(provider)
-            body, dialect = self._body(story, target)
+            answer = await self.exchange(story, self.requests.ready(story, sole), seconds)
         except MissingSecretError as missing:
-            self.missing = str(missing)
-            return Trouble("unset", _UNSET, False)
+            story.model = sole.model
+            return story, Trouble("unset", str(missing), False)
+        story.waited_ns += flow.clock.tick() - began
+        if isinstance(answer, Response) and answer.status < 400:
+            if not untroubled:
+                board.sent(sole.provider.id)
+                board.end(sole.model, Verdict.WELL, flow.clock.now(), trial=state is not State.CLOSED)
+            return story, answer
+        if state is not State.CLOSED:
+            return story, answer
+        return await _Course(self, deadline).run(_Attempt(story, sole, began, answer))
+
+    async def exchange(self, story: Story, request: Request, seconds: float | None) -> Response | Trouble:
+        """Send a request and wait for the head of its answer, at most `seconds`."""
+        flow = self.flow
         if flow.strict:
             assert story.ticket
             await flow.ledger.durable(story.ticket.mark)
-        tick = flow.clock.tick
-        sent_at = tick()
-        sending = route.send(story.exchange, dialect, Call(model.upstream_id, ask.stream, target.native), body)
-        if seconds is not None and seconds < provider.timeouts.first_byte:
+        sending = request.route.send(story.exchange, request.dialect, request.call, request.body)
+        if seconds is not None and seconds < request.route.provider.timeouts.first_byte:
             try:
                 async with asyncio.timeout(seconds):
                     answer = await sending
@@ -164,135 +114,271 @@ class Sending:
                 answer = Trouble("first_byte_timeout", f"no answer within {seconds:.1f} seconds", True)
         else:
             answer = await sending
-        answered_at = tick()
-        story.waited_ns += answered_at - sent_at
-        story.first_byte_us = (answered_at - story.began) // 1000
+        story.first_byte_us = (flow.clock.tick() - story.began) // 1000
         if isinstance(answer, Response) and not 200 <= answer.status < 300 and not 400 <= answer.status < 600:
             # A redirect would take the client, and its key, past every ceiling.
             answer.close()
             return Trouble("protocol", f"status {answer.status} is no answer to a call", True)
         return answer
 
-    def _body(self, story: Story, target: Target) -> tuple[bytes, Dialect]:
-        """The request in the provider's dialect and with its limit. Raises Refused for what cannot be carried."""
-        ask, model = self.ask, target.model
-        assert story.fit
-        most = gate.asked_output(ask, model) * ask.choices
-        bound = story.fit.output
-        if ask.stream:
-            assert story.work
-            bound = story.fit.room + story.work.workload.gate.grace_tokens
-        story.limited = max(1, bound // ask.choices) if bound < most else 0
-        bounded = story.limited or _bound_to_say(ask, model)
-        if target.native:
-            body = story.exchange.body
-            if ask.stream or bounded or ask.model != model.upstream_id:
-                body = story.wire.rewrite(
-                    body,
-                    model=None if ask.model == model.upstream_id else model.upstream_id,
-                    max_output=bounded,
-                    limit_field=model.provider.limit_field,
-                    include_usage=ask.stream and not ask.wants_usage,
-                )
-            return body, ask.dialect
-        if self.understood is None:
-            self.understood = understand(ask.dialect, story.exchange.body, story.exchange.target)
-        provider = model.provider
-        translation = Translation(ask.dialect, provider.dialect, provider.limit_field)
-        limit = story.limited or min(gate.asked_output(ask, model), model.max_output)
-        sent = translation.request(
-            self.understood, model.upstream_id, limit if story.limited or ask.max_output else None,
-            created=story.started // MICROS,
+
+class _Course:
+    """Attempt after attempt, and one beside another, until one answers or nothing is left to try."""
+
+    def __init__(self, sending: Sending, deadline: Instant | None) -> None:
+        self.sending = sending
+        self.flow = sending.flow
+        self.first = sending.first
+        self.deadline = deadline
+        self.in_flight: dict[asyncio.Task[Response | Trouble], _Attempt] = {}
+        self.free: _Attempt | None = None
+        """Whose hold the next attempt may take over, since it was not billed."""
+        self.last: _Attempt | None = None
+        """The one that ended last."""
+        self.obstacle: Refused | Trouble | None = None
+        """Why a target could not be sent the call at all."""
+        self.left = False
+        """The client left before there was an answer, and an attempt was not made for it."""
+        self.waited = 0
+        """Nanoseconds of waiting, for providers and in pauses."""
+
+    async def run(self, made: _Attempt | None) -> tuple[Story, Response | Trouble | None]:
+        """See `Sending.run`. `made` is an attempt that has ended already."""
+        story, flow = self.first, self.flow
+        assert story.work
+        happened = None
+        if made is None:
+            self.free = _Attempt(story, story.targets[0], 0)
+        else:
+            happened = self._ended(made)
+        steps = attempts.course(
+            story.targets, story.work.workload.routing, flow.board, flow.clock.now(), self.deadline, random.random(),
+            happened,
         )  # fmt: skip
-        story.upstream = WIRES[provider.dialect]
-        story.translated = Translated(translation, sent)
-        return sent.body, provider.dialect
+        kept = story
+        try:
+            kept, answer = await self._follow(steps.send, next(steps))
+            return kept, answer
+        finally:
+            steps.close()
+            self._close_all_but(kept)
+
+    async def _follow(self, tell: Callable[[Happened], Step], step: Step) -> tuple[Story, Response | Trouble | None]:
+        while True:
+            match step:
+                case Done():
+                    return self._done(step)
+                case GiveUp():
+                    return self._given_up(step)
+                case Try():
+                    happened = await self._begin(step) or await self._next(step.hedge_after)
+                case KeepWaiting():
+                    happened = await self._next(None)
+            step = tell(happened)
+
+    # one attempt --------------------------------------------------------------------------------------------------
+
+    async def _begin(self, step: Try) -> Happened | None:
+        """Make an attempt; None while it is under way."""
+        flow, target = self.flow, step.target
+        if step.pause:
+            await self._pause(step.pause)
+        if self.first.exchange.gone:
+            self.left = True
+            return self._unsent(target, CLIENT_LEFT)
+        hold = None if step.holds_anew else self.free
+        if hold is None:
+            hold = await self._hold_anew(target)
+            if hold is None:
+                return self._unsent(target, NO_BUDGET)
+        try:
+            request = self.sending.requests.ready(hold.story, target)
+        except Refused as refused:
+            # This provider's dialect has no words for the call; another's may.
+            self.obstacle = refused
+            self._spare(hold)
+            return self._unsent(target, CANNOT_CARRY)
+        except MissingSecretError as missing:
+            self.obstacle = Trouble("unset", str(missing), False)
+            self._spare(hold)
+            return Happened(now=flow.clock.now(), target=target, trouble=_UNSET, request_sent=False)
+        if hold is self.free:
+            self.free = None
+        self._overrule(hold.story)
+        attempt = _Attempt(hold.story, target, flow.clock.tick())
+        sending = self.sending.exchange(hold.story, request, step.seconds)
+        if step.hedge_after is not None or self.in_flight:
+            self.in_flight[asyncio.create_task(sending)] = attempt
+            return None
+        attempt.answer = await sending
+        self.waited += flow.clock.tick() - attempt.began
+        return self._ended(attempt)
+
+    async def _hold_anew(self, target: Target) -> _Attempt | None:
+        """A hold of its own for an attempt beside, or after, one that may be billed; None where none fits by now.
+
+        It is on the same way as the first: a second attempt is no reason to go past a ceiling, or to degrade.
+        """
+        flow, before = self.flow, self.first
+        assert before.let_in
+        assert before.way
+        story = before.beside(flow.ids.next())
+        bid = Bid(
+            story, self.sending.ask, before.let_in, Ways((before.way,), ()), flow.accounts, flow.passes, flow.clock,
+            flow.board, flow.affinity, 0.0, flow.clock.tick(), decided=before.targets,
+        )  # fmt: skip
+        if await flow.hold(story, bid, 0.0) is not None:
+            return None
+        assert story.fit
+        assert before.fit
+        if self.in_flight and story.fit.output < before.fit.output:
+            # A shorter answer is better than none, and worse than the one that is on its way.
+            flow.close(story, Outcome.REFUSED, 402, NO_BUDGET, None)
+            return None
+        return _Attempt(story, target, 0)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than the client does."""
+        began, gone = self.flow.clock.tick(), asyncio.Event()
+        self.first.exchange.on_gone(gone.set)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await gone.wait()
+        self.waited += self.flow.clock.tick() - began
+
+    def _unsent(self, target: Target, why: str) -> Happened:
+        return Happened(now=self.flow.clock.now(), target=target, unfit=why)
 
     # what came of it ----------------------------------------------------------------------------------------------
 
     async def _next(self, hedge_after: float | None) -> Happened:
-        """Whatever ends first, or that nothing has for so long. Raises Refused."""
-        tasks = {flight.task: target for target, flight in self.in_flight.items()}
-        ended, _ = await asyncio.wait(tasks, timeout=hedge_after, return_when=asyncio.FIRST_COMPLETED)
+        """Whatever ends first, or that nothing has for so long."""
+        began = self.flow.clock.tick()
+        ended, _ = await asyncio.wait(self.in_flight, timeout=hedge_after, return_when=asyncio.FIRST_COMPLETED)
+        self.waited += self.flow.clock.tick() - began
         if not ended:
             return Happened(now=self.flow.clock.now(), slow=True)
         task = next(iter(ended))
-        target = tasks[task]
-        flight = self.in_flight[target]
-        try:
-            answer = task.result()
-        except Refused as refused:
-            if len(self.first.targets) == 1:
-                raise
-            # This provider's dialect has no words for the call; another's may.
-            self.unfit = refused
-            return Happened(now=self.flow.clock.now(), target=target, unfit=type(refused.reason).__name__)
-        self._forget()
-        self.last = answer
-        return self._happened(target, answer, flight.began)
+        attempt = self.in_flight.pop(task)
+        attempt.answer = task.result()
+        return self._ended(attempt)
 
-    def _happened(self, target: Target, answer: Response | Trouble, began: int) -> Happened:
-        now, seconds = self.flow.clock.now(), (self.flow.clock.tick() - began) / 1e9
+    def _ended(self, attempt: _Attempt) -> Happened:
+        """Note an attempt that has ended, and what becomes of its hold if it failed."""
+        happened = self._happened(attempt)
+        if attempts.may_be_billed(happened):
+            attempt.billed = True
+        elif attempts.not_billed(happened):
+            self._spare(attempt)
+        self._overrule(attempt.story)
+        self.last = attempt
+        return happened
+
+    def _happened(self, attempt: _Attempt) -> Happened:
+        target, answer = attempt.target, attempt.answer
+        now, seconds = self.flow.clock.now(), (self.flow.clock.tick() - attempt.began) / 1e9
         if isinstance(answer, Trouble):
-            kind = _UNSET if answer.kind == "unset" else answer.kind
-            return Happened(now=now, target=target, trouble=kind, request_sent=answer.request_sent, seconds=seconds)
+            return Happened(
+                now=now, target=target, trouble=answer.kind, request_sent=answer.request_sent, seconds=seconds
+            )
+        assert answer is not None
         wait = answer.header(b"retry-after")
         retry = float(wait) if wait is not None and wait.isdigit() and len(wait) < 9 else None
         return Happened(now=now, target=target, status=answer.status, retry_after=retry, seconds=seconds)
 
     def _done(self, step: Done) -> tuple[Story, Response | Trouble]:
-        flight = self.in_flight.pop(step.target, None)
-        story = self.first if flight is None else flight.story
+        attempt, self.last = self.last, None
+        assert attempt is not None
+        assert attempt.answer is not None
+        story = attempt.story
         story.trail = step.trail
+        if step.hedge:
+            story.trail += tuple(Tried(target, OVERTAKEN, unsure=True) for target in step.left)
         story.rerouted = attempts.reason_of(step)
-        answer, self.last = self.last, None
-        assert answer is not None
-        if story is not self.first:
-            # The one before it is still in flight, or has ended: its own books say how.
-            self._close(self.first)
-        return story, answer
+        story.waited_ns += self.waited
+        return story, attempt.answer
 
-    def _given_up(self, step: GiveUp) -> tuple[Story, Response | Trouble]:
-        story = self.first
-        story.trail = step.trail
-        answer, self.last = self.last, None
-        self.in_flight.clear()
-        if answer is None:
-            unfit = self.unfit
-            if unfit is not None:
-                raise unfit
-            names = ", ".join(dict.fromkeys(target.provider.id for target in story.targets))
-            raise Refused(NoneOpen(model=story.targets[0].model.name, providers=names, retry_seconds=_wait(step)))
-        if isinstance(answer, Trouble) and answer.kind == "unset":
-            return story, Trouble("unset", self.missing, False)
-        return story, answer
+    def _given_up(self, step: GiveUp) -> tuple[Story, Response | Trouble | None]:
+        attempt, self.last = self.last, None
+        if self.left:
+            self._leave(attempt)
+            return self.first, None
+        if attempt is not None:
+            story = attempt.story
+            story.trail = step.trail if len(step.trail) > 1 else ()
+            story.waited_ns += self.waited
+            assert attempt.answer is not None
+            return story, attempt.answer
+        story, found = self.first, self.obstacle
+        if isinstance(found, Refused):
+            raise found
+        names = ", ".join(dict.fromkeys(target.provider.id for target in story.targets))
+        story.model = story.targets[0].model
+        if step.why == "deadline":
+            return story, Trouble("first_byte_timeout", "the client's own time was over before it was sent", False)
+        if found is None:
+            raise Refused(NoneOpen(model=story.model.name, providers=names, retry_seconds=_wait(step)))
+        return story, found
 
-    def _forget(self) -> None:
-        """Another attempt is made, so what the one before came to goes to nobody."""
+    # books --------------------------------------------------------------------------------------------------------
+
+    def _spare(self, attempt: _Attempt) -> None:
+        """Its hold is free for the next attempt; of two that are free, one is let go."""
+        free, self.free = self.free, attempt
+        if free is not None and free.story is not attempt.story:
+            self._close(free)
+
+    def _overrule(self, by: Story) -> None:
+        """Another attempt is made or has ended, so what the one before came to goes to nobody."""
         last, self.last = self.last, None
-        if isinstance(last, Response):
-            last.close()
+        if last is None:
+            return
+        if isinstance(last.answer, Response):
+            last.answer.close()
+        if last.billed and last.story is not by:
+            self._close(last)
 
-    def _drop(self, target: Target) -> None:
-        """An attempt that nobody waits for any more; it may be billed."""
-        flight = self.in_flight.pop(target)
-        flight.task.cancel()
-        self._close(flight.story)
+    def _leave(self, last: _Attempt | None) -> None:
+        """The client has left: close the books on what it had come to."""
+        if last is not None and isinstance(last.answer, Response):
+            last.answer.close()
+        story = self.first if last is None else last.story
+        tally = meter.unknown(story.held()) if last is not None and last.billed else None
+        self.flow.close(story, Outcome.CLIENT_LEFT, 499, CLIENT_LEFT, tally)
 
-    def _close(self, story: Story) -> None:
-        if story.ticket is not None and not story.ticket.closed:
-            flow = self.flow
-            flow.close(story, Outcome.UPSTREAM_ERROR, 499, BILLED_PERHAPS, meter.unknown(story.held()))
+    def _close_all_but(self, kept: Story) -> None:
+        """End what is in flight, and close the books of every attempt that nobody waits for any more."""
+        for task, attempt in self.in_flight.items():
+            if not task.cancel() and not task.cancelled() and task.exception() is None:
+                attempt.answer = task.result()
+                attempt.billed = not attempts.not_billed(self._happened(attempt))
+                if isinstance(attempt.answer, Response):
+                    attempt.answer.close()
+            else:
+                attempt.billed = True
+            self._close(attempt)
+        self.in_flight.clear()
+        for each in (self.last, self.free):
+            if each is not None and each.story is not kept:
+                self._close(each)
+
+    def _close(self, attempt: _Attempt) -> None:
+        story, flow = attempt.story, self.flow
+        if story.ticket is None or story.ticket.closed:
+            return
+        match attempt.answer:
+            case Trouble() as trouble:
+                status, reason = 504 if trouble.kind.endswith("timeout") else 502, f"provider-{trouble.kind}"
+            case Response() as response if response.status >= 400:
+                status, reason = response.status, f"provider-status-{response.status}"
+            case _:
+                status, reason = 499, OVERTAKEN if attempt.billed else CANNOT_CARRY
+        story.waited_ns += self.waited
+        tally = meter.unknown(story.held()) if attempt.billed else None
+        flow.close(story, Outcome.UPSTREAM_ERROR, status, reason, tally)
+        if tally is not None:
+            flow.alert(story)
 
 
 def _wait(step: GiveUp) -> int:
     return max(1, min(60, round(step.retry_after or 1.0)))
-
-
-def _bound_to_say(ask: Ask, model: Model) -> int | None:
-    """The bound to tell the provider in its own field: the client did not say it there, or beyond the model."""
-    if ask.max_output is None:
-        return None
-    if ask.max_output > model.max_output:
-        return model.max_output
-    return ask.max_output if model.provider.limit_field == "max_tokens" else None

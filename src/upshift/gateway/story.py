@@ -127,6 +127,7 @@ class Story(msgspec.Struct, eq=False):
         story = Story(
             self.exchange, self.wire, self.in_force, request, self.started, self.began, ask=self.ask,
             caller=self.caller, work=self.work, let_in=self.let_in, input_tokens=self.input_tokens,
+            waited_ns=self.waited_ns, targets=self.targets,
         )  # fmt: skip
         if self.opening is not None:
             story.opening = msgspec.structs.replace(self.opening, request=request)

@@ -179,6 +179,7 @@ class Streaming:
     async def broken(self, kind: str, detail: str) -> None:
         """The provider broke off: an error event in the dialect, so that nobody takes the answer for a whole one."""
         provider = self.model.provider.id
+        self.flow.broke_off(self.model, kind)
         await self.flow.settle(self.story, Outcome.UPSTREAM_ERROR, 200, f"provider-{kind}", self.at_least())
         log.warning("stream.broken", request=self.story.request, provider=provider, problem=detail)
         message = f"provider {provider} broke off the answer ({detail})"

@@ -8,49 +8,45 @@ T = TypeVar("T")
 
 
 class Running(Generic[T]):
-    """A coroutine, run up to where it waits at once, and further when that is there. For one event loop.
+    """A coroutine that was started with `send(None)` and yielded a future; goes on when that is there.
 
-    `ended` is called once with what it returned or raised, before the constructor returns if it never waits; not
-    after `cancel`.
+    `ended` is called once with what it returned or raised; not after `cancel`.
     """
 
-    __slots__ = ("_coroutine", "_ended", "_loop", "_waits_for", "done")
+    __slots__ = ("_cancelled", "_coroutine", "_ended", "_waits_for")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], ended: Callable[[T | Exception], object]) -> None:
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        waits_for: asyncio.Future[Any],
+        ended: Callable[[T | Exception], object],
+    ) -> None:
         self._coroutine = coroutine
         self._ended = ended
-        self._loop = asyncio.get_running_loop()
-        self._waits_for: asyncio.Future[Any] | None = None
-        self.done = False
-        self._go_on(None)
+        self._cancelled = False
+        self._wait(waits_for)
 
-    def _go_on(self, _: object) -> None:
-        if self.done:
+    def _wait(self, waits_for: asyncio.Future[Any]) -> None:
+        self._waits_for = waits_for
+        waits_for.add_done_callback(self._go_on)
+
+    def _go_on(self, _: asyncio.Future[Any]) -> None:
+        if self._cancelled:
+            # What it waited for was there already, and this call on its way.
             return
         try:
             waits_for = self._coroutine.send(None)
         except StopIteration as returned:
-            self._end(returned.value)
+            self._ended(returned.value)
         except Exception as error:  # noqa: BLE001 - whoever runs it decides what that means
-            self._end(error)
+            self._ended(error)
         else:
-            self._waits_for = waits_for
-            if waits_for is None:
-                self._loop.call_soon(self._go_on, None)
-            else:
-                waits_for.add_done_callback(self._go_on)
-
-    def _end(self, result: T | Exception) -> None:
-        self.done = True
-        self._ended(result)
+            self._wait(waits_for)
 
     def cancel(self) -> None:
-        """Raise CancelledError in it, now. It may not go on waiting after that."""
-        if self.done:
-            return
-        self.done = True
-        if self._waits_for is not None:
-            self._waits_for.remove_done_callback(self._go_on)
+        """Raise CancelledError in it, now. It may not go on waiting after that. Not for one that has ended."""
+        self._cancelled = True
+        self._waits_for.remove_done_callback(self._go_on)
         try:
             self._coroutine.throw(asyncio.CancelledError())
         except (asyncio.CancelledError, StopIteration):

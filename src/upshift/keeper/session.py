@@ -100,11 +100,10 @@ class _Batch:
 class _Waiting:
     """A call in the ledger's queue, as its gateway asked for it last."""
 
-    __slots__ = ("message", "ruling", "running")
+    __slots__ = ("message", "running")
 
-    def __init__(self, message: Decide, ruling: Ruling) -> None:
+    def __init__(self, message: Decide) -> None:
         self.message = message
-        self.ruling = ruling
         self.running: Running[Answer]
 
 
@@ -235,6 +234,8 @@ class Session:
                 self._keeper.grow(ticket, more)
             self.say(Kept(ticket.request, ticket.mark))
             self._held(ticket)
+        # What it says again is not acted upon again, so this may be the only word on it.
+        self.say(Durable(self._on_disk, -1, []))
         self.resumed = True
         self._keeper.resumed()
 
@@ -285,17 +286,27 @@ class Session:
             for each, fare in zip(learnt, message.fares, strict=True)
         ]
         now = self._keeper.now
-        waiting = _Waiting(message, Ruling(fares, [each.keys for each in learnt], now() + message.good_for, now))
+        ruling = Ruling(fares, [each.keys for each in learnt], now() + message.good_for, now)
         request = message.request
-        deciding = self._ledger.decide(request, message.plan, now, waiting.ruling, message.patience, message.opening)
-        waiting.running = running = Running(deciding, lambda decided: self._decided(waiting, decided))
-        if not running.done:
-            self._waiting[request] = waiting
+        deciding = self._ledger.decide(request, message.plan, now, ruling, message.patience, message.opening)
+        try:
+            # Most are decided at once.
+            waits_for = deciding.send(None)
+        except StopIteration as decided:
+            self._decided(message, ruling, decided.value)
+        except Exception as error:  # noqa: BLE001 - a call that cannot be judged must not end all others of its gateway
+            self._decided(message, ruling, error)
+        else:
+            waiting = self._waiting[request] = _Waiting(message)
 
-    def _decided(self, waiting: _Waiting, decided: Answer | Exception) -> None:
-        message, verdict = waiting.message, waiting.ruling.verdict
-        request = message.request
-        self._waiting.pop(request, None)
+            def ended(decided: Answer | Exception) -> None:
+                del self._waiting[request]
+                self._decided(waiting.message, ruling, decided)
+
+            waiting.running = Running(deciding, waits_for, ended)
+
+    def _decided(self, message: Decide, ruling: Ruling, decided: Answer | Exception) -> None:
+        verdict, request = ruling.verdict, message.request
         if isinstance(decided, tuple):
             assert isinstance(verdict, Fit)
             claims = message.fares[verdict.step].claims
@@ -314,7 +325,7 @@ class Session:
             self.say(Crowd(request, verdict.key))
         else:
             assert isinstance(verdict, Full)
-            fare, claim = waiting.ruling.place_of(verdict)
+            fare, claim = ruling.place_of(verdict)
             self.say(Filled(request, fare, claim, state_of(verdict.balance), verdict.measure, verdict.needed))
 
     def _say_admitted(self, open_: Open) -> None:

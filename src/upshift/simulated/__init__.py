@@ -3,6 +3,7 @@
 serving      runs it on a socket           provider   one call from request to bill
 wishes       faults and figures on demand  book       what was billed
 asked        a request, read               compose    the answer, before a dialect words it
+agent        files changed with a client's own tools
 openai_chat  anthropic_messages            the two dialects, both of the shape in dialect
 caching      prompt caches                 pace       how long a model takes
 traces       the public trace that lengths and the demonstration's arrivals come from

@@ -184,17 +184,17 @@ def _step(request: _Request, said: str) -> Step:
     asked = request.tool_choice or {}
     choice = {"any": "required", "none": "none", "tool": f"={asked.get('name')}"}.get(str(asked.get("type")), "auto")
     parallel = asked.get("disable_parallel_tool_use") is not True
-    return step(tools, _turn(request.messages), said, choice, parallel=parallel)
+    return step(tools, _turn(request), said, choice, parallel=parallel)
 
 
-def _turn(messages: list[_Message]) -> Turn:
+def _turn(request: _Request) -> Turn:
     results = 0
-    for message in reversed(messages):
+    for message in reversed(request.messages):
         if message.role != "user":
             continue
         found = sum(block.get("type") == "tool_result" for block in message.content if isinstance(block, dict))
         if not found:
-            return Turn(last_text(message.content), results)
+            return Turn(last_text(message.content), results, last_text(request.system))
         results += found
     return Turn("", results)
 

@@ -143,10 +143,11 @@ def _check_turns(contents: list[_Object], *, strict: bool) -> None:
     current = spoken[-1] if spoken else -1
     for at, content in enumerate(contents):
         calls = [part for part in _parts(content) if field(part, "functionCall") is not None]
-        results = 0
-        if at + 1 < len(contents):
-            results = sum(field(part, "functionResponse") is not None for part in _parts(contents[at + 1]))
-            if calls and results != len(calls):
+        # A client that streams may put each event's content down as one of its own: together they are the turn.
+        following = next((each for each in contents[at + 1 :] if each.get("role") != "model"), None)
+        if calls and following is not None:
+            results = sum(field(part, "functionResponse") is not None for part in _parts(following))
+            if results != len(calls):
                 raise UnreadableError(
                     "Please ensure that the number of function response parts is equal to the number of function call "
                     "parts of the function call turn."

@@ -24,13 +24,14 @@ LEAST_SECONDS = 0.05
 """No attempt is begun with less time left."""
 RETRIED = "retried"
 FAILOVER = "failover"
+HEDGED = "hedged"
 
 _FIRST_BACKOFF = 0.25
 _TRY_AGAIN = frozenset({429, 500, 502, 503, 529})
 """A provider that says so has not served the call, and bills nothing."""
 _ELSEWHERE = frozenset({401, 402, 403, 404})
 """It is not us whom this provider serves, or not with this model: no use in asking it again, but others may."""
-_UNSURE = frozenset({408, 504})
+UNSURE = frozenset({408, 504})
 """Something gave up waiting for an answer that may have been made, and billed."""
 _DOWN = frozenset({502, 503, 504, 529})
 _OUR_OWN = frozenset({"pool_timeout", "not-configured"})
@@ -53,7 +54,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
     request_sent: bool = True
     first_byte_seen: bool = False
     unfit: str = ""
-    """Why this target cannot be sent the call after all; nothing was sent."""
+    """Why this target cannot be sent the call after all, as a code; nothing was sent."""
     slow: bool = False
     """Nothing has come of any attempt for as long as the plan waits before it hedges."""
     seconds: float = 0.0
@@ -93,6 +94,10 @@ class Done(msgspec.Struct, frozen=True):
     target: Target
     trail: tuple[Tried, ...]
     left: tuple[Target, ...]
+    number: int = 1
+    """Which attempt it was, in the order they were begun."""
+    hedge: bool = False
+    """It was begun beside another attempt."""
 
 
 class GiveUp(msgspec.Struct, frozen=True):
@@ -108,15 +113,22 @@ Step: TypeAlias = Try | KeepWaiting | Done | GiveUp
 
 
 def course(
-    targets: Sequence[Target], routing: Routing, board: Board, now: Instant, deadline: Instant | None, chance: float
+    targets: Sequence[Target],
+    routing: Routing,
+    board: Board,
+    now: Instant,
+    deadline: Instant | None,
+    chance: float,
+    made: Happened | None = None,
 ) -> Generator[Step, Happened, None]:
     """The attempts of one call, over after Done or GiveUp. What they say of the providers goes on the board.
 
-    `chance` in [0, 1) spreads the pauses. Close it when the client has left.
+    `chance` in [0, 1) spreads the pauses. `made` is what came of a first attempt, at the first target, that was made
+    without asking. Close it when the client has left.
     """
     run = _Run(targets, routing, board, deadline, chance)
     try:
-        step = run.next(now)
+        step = run.next(now) if made is None else run.resume(made)
         while not isinstance(step, (Done, GiveUp)):
             step = run.after((yield step))
         yield step
@@ -126,8 +138,10 @@ def course(
 
 def reason_of(done: Done) -> str:
     """The code that says why a call was not served where it was first sent: retried, or failover and its step."""
-    if not done.trail:
+    if done.number == 1:
         return ""
+    if not done.trail:
+        return HEDGED
     step = done.target.step
     if step == SAME_MODEL:
         first = done.trail[0].target.provider.id
@@ -138,6 +152,20 @@ def reason_of(done: Done) -> str:
 def said(trail: Iterable[Tried]) -> str:
     """'openai status-503, azure connect': the attempts before, for a header and the record."""
     return ", ".join(f"{each.target.provider.id} {each.what}" for each in trail)
+
+
+def may_be_billed(happened: Happened) -> bool:
+    """Whether an attempt that failed may have been served all the same, and billed."""
+    if happened.trouble:
+        return happened.request_sent
+    return happened.status in UNSURE
+
+
+def not_billed(happened: Happened) -> bool:
+    """Whether the provider cannot have billed the call, and another try may go better."""
+    if happened.unfit or (happened.trouble and not happened.request_sent):
+        return True
+    return not happened.trouble and (happened.status in _TRY_AGAIN or happened.status in _ELSEWHERE)
 
 
 def asked_seconds(*said: bytes | None) -> float | None:
@@ -170,29 +198,43 @@ class _Run:
         self.number = 0
         self.in_flight: dict[Target, bool] = {}
         """Whether each is the trial of its provider."""
+        self.given: dict[Target, float] = {}
+        """How many seconds each had at its last try."""
+        self.numbers: dict[Target, int] = {}
+        """Which attempt that was."""
         self.fresh = list(targets)
         self.again: dict[Target, Instant] = {}
         """Those that may be sent the call again, from when on."""
-        self.hedged = False
+        self.hedge: Target | None = None
         self.over = ""
         """Why nothing more may be begun; empty while something may."""
 
     # what happened ------------------------------------------------------------------------------------------------
+
+    def resume(self, made: Happened) -> Step:
+        first = self.targets[0]
+        self.fresh.remove(first)
+        self.number = self.numbers[first] = 1
+        self.given[first] = self._left(made.now) + made.seconds
+        self.in_flight[first] = False
+        self.board.sent(first.provider.id)
+        return self.after(msgspec.structs.replace(made, target=first))
 
     def after(self, happened: Happened) -> Step:
         if happened.slow:
             return self._hedge(happened.now)
         target = happened.target or next(reversed(self.in_flight))
         trial = self.in_flight.pop(target)
-        self.board.end(target.model, _verdict(happened), happened.now, trial=trial)
+        self.board.end(target.model, self._verdict(target, happened), happened.now, trial=trial)
         if happened.status == 429 or (happened.status == 503 and happened.retry_after is not None):
             self.board.rest(target.model, happened.now, happened.retry_after)
         if _answered(happened):
             self.board.quick(target.model, happened.seconds)
-        unsure = _unsure(happened)
+        unsure = may_be_billed(happened)
         over = happened.first_byte_seen or (unsure and not self.routing.retry_unsure)
-        if not (over or unsure or _safe(happened)):
-            return Done(target, tuple(self.trail), tuple(self.in_flight))
+        if not (over or unsure or not_billed(happened)):
+            number = self.numbers[target]
+            return Done(target, tuple(self.trail), tuple(self.in_flight), number, target == self.hedge)
         self.trail.append(Tried(target, _what(happened), unsure))
         if over:
             self.over = "may-have-been-billed" if unsure else "broke-off"
@@ -205,6 +247,13 @@ class _Run:
         for target, trial in self.in_flight.items():
             self.board.end(target.model, Verdict.NOTHING, 0, trial=trial)
         self.in_flight.clear()
+
+    def _verdict(self, target: Target, happened: Happened) -> Verdict:
+        if happened.trouble == "first_byte_timeout" and self.given[target] < target.provider.timeouts.first_byte:
+            # A client without patience says something of itself; of the provider only where that is usually quicker.
+            slow = self.board.pace(target.model).slow
+            return Verdict.SHAKY if 0 < slow < self.given[target] else Verdict.NOTHING
+        return _verdict(happened)
 
     def _is_repeatable(self, happened: Happened) -> bool:
         return happened.status not in _ELSEWHERE and not happened.unfit and happened.trouble not in _NOT_AGAIN
@@ -261,14 +310,16 @@ class _Run:
         else:
             self.fresh.remove(target)
         self.number += 1
+        self.given[target] = seconds
+        self.numbers[target] = self.number
         self.in_flight[target] = self.board.begin(target.model, now, pause + seconds, repeat=repeat)
         return Try(
             target=target,
             number=self.number,
             pause=pause,
             seconds=seconds,
-            hedge_after=None if self.hedged or not self.fresh else self.routing.hedge_after,
-            holds_anew=hedge or self.hedged or bool(self.trail and self.trail[-1].unsure),
+            hedge_after=None if self.hedge is not None or not self.fresh else self.routing.hedge_after,
+            holds_anew=hedge or self.hedge is not None or bool(self.trail and self.trail[-1].unsure),
             trail=tuple(self.trail),
         )
 
@@ -276,9 +327,15 @@ class _Run:
         """A second route beside the first, once, of the same model: a hedge buys time, not another answer."""
         stages = {target.stage for target in self.in_flight}
         ready = [target for target in self.fresh if target.stage in stages and self._ready(target, now)]
-        if self.over or self.hedged or not ready or self.number >= self.most or self._left(now) < LEAST_SECONDS:
+        if (
+            self.over
+            or self.hedge is not None
+            or not ready
+            or self.number >= self.most
+            or self._left(now) < LEAST_SECONDS
+        ):
             return KeepWaiting()
-        self.hedged = True
+        self.hedge = ready[0]
         return self._try(ready[0], now, 0.0)
 
     def _ready(self, target: Target, now: Instant) -> bool:
@@ -305,19 +362,6 @@ def _answered(happened: Happened) -> bool:
     return 200 <= happened.status < 300
 
 
-def _safe(happened: Happened) -> bool:
-    """Whether the provider cannot have billed the call, and another try may go better."""
-    if happened.unfit or (happened.trouble and not happened.request_sent):
-        return True
-    return not happened.trouble and (happened.status in _TRY_AGAIN or happened.status in _ELSEWHERE)
-
-
-def _unsure(happened: Happened) -> bool:
-    if happened.trouble:
-        return happened.request_sent
-    return happened.status in _UNSURE
-
-
 def _verdict(happened: Happened) -> Verdict:
     if happened.unfit or happened.trouble in _OUR_OWN:
         return Verdict.NOTHING
@@ -327,6 +371,4 @@ def _verdict(happened: Happened) -> Verdict:
 
 
 def _what(happened: Happened) -> str:
-    if happened.unfit:
-        return "cannot-carry"
-    return happened.trouble or f"status-{happened.status}"
+    return happened.unfit or happened.trouble or f"status-{happened.status}"

@@ -30,6 +30,8 @@ REPEAT_SHARE, REPEAT_RESERVE = 0.1, 10.0
 """A provider may be sent so many repeats per call, and so many at once: an outage is no reason for a storm."""
 
 _LEAST_STEP = 0.05
+_FORGOTTEN = 0.01
+"""Failures that have faded to this are not remembered."""
 _P95 = 1.645
 """Standard deviations from the median to the 95 % quantile."""
 
@@ -165,11 +167,30 @@ class Board:
         """Whether the provider may be sent a call that it has failed already."""
         return self._repeats.get(provider, REPEAT_RESERVE) >= 1
 
+    def untroubled(self, provider: ProviderId) -> bool:
+        """Whether all is as if the provider had never failed: then nobody needs to note that it went well again."""
+        circuit = self._circuits.get(provider, WELL)
+        return circuit.failed < _FORGOTTEN and not circuit.until and provider not in self._repeats
+
+    def sent(self, provider: ProviderId) -> None:
+        """A call goes out that the provider has not failed before: a tenth of a repeat is earned."""
+        left = self._repeats.get(provider)
+        if left is not None:
+            self._earned(provider, left + REPEAT_SHARE)
+
+    def _earned(self, provider: ProviderId, left: float) -> None:
+        if left >= REPEAT_RESERVE:
+            self._repeats.pop(provider, None)
+        else:
+            self._repeats[provider] = left
+
     def begin(self, model: Model, now: Instant, seconds: float, *, repeat: bool) -> bool:
         """An attempt goes out, for at most `seconds`; returns whether it is the trial of a half-open circuit."""
         provider = model.provider.id
-        left = self._repeats.get(provider, REPEAT_RESERVE)
-        self._repeats[provider] = left - 1 if repeat else min(REPEAT_RESERVE, left + REPEAT_SHARE)
+        if repeat:
+            self._earned(provider, self._repeats.get(provider, REPEAT_RESERVE) - 1)
+        else:
+            self.sent(provider)
         circuit = self.circuit(provider)
         if circuit.state(now) is not State.HALF_OPEN:
             return False

@@ -1,0 +1,112 @@
+"""Which plan do the tests of routing run: a model at several providers, and a workload for each way of failing over?"""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.end_to_end.probe import Reply, ask, key
+from tests.end_to_end.scripted import Scripted, scripted
+from tests.end_to_end.stack import Stack, running
+
+from upshift.gateway.clock import Clock
+from upshift.model.metered import Metered
+from upshift.traffic.health import Board
+
+PLAN = """
+upshift: 1
+name: routes
+providers:
+  first: {dialect: openai, base_url: "FIRST/v1", timeouts: {first_byte: 300ms, idle: 300ms}}
+  second: {dialect: openai, base_url: "SECOND/v1", timeouts: {first_byte: 300ms, idle: 300ms}}
+  claude: {dialect: anthropic, base_url: "CLAUDE", timeouts: {first_byte: 300ms, idle: 300ms}}
+models:
+  big: {provider: first, context: 200k, max_output: 32k, price: {input: $2, output: $10}, weight: 3,
+        offers: [{provider: second, price: {input: $3, output: $12}}]}
+  mixed: {provider: first, context: 200k, max_output: 32k, price: {input: $2, output: $10},
+          offers: [{provider: claude, id: claude-big, price: {input: $3, output: $15}}]}
+  small: {provider: second, context: 200k, max_output: 32k, price: {input: $1, output: $2}}
+model_tiers: {premium: [big, mixed], budget: [small]}
+tiers: [pro]
+tenants:
+  acme: {timezone: Europe/Berlin, owner: ada@acme.example, default_tier: pro, users: {alice: {tier: pro}}}
+gates:
+  ample: {overage: hard-cap, ceilings: {pro: {month: 100M}}}
+  tight: {overage: hard-cap, ceilings: {pro: {month: 3k}}}
+workloads:
+  none: {owner: sam, status: committed, models: {primary: premium}, gate: ample, route: {failover: none}}
+  retry: {owner: sam, status: committed, models: {primary: premium}, gate: ample,
+          route: {failover: none, retries: 1}}
+  failover: {owner: sam, status: committed, models: {primary: premium}, gate: ample}
+  unsure: {owner: sam, status: committed, models: {primary: premium}, gate: ample, route: {retry_unsure: true}}
+  hedged: {owner: sam, status: committed, models: {primary: premium}, gate: ample, route: {hedge_after: 50ms}}
+  poor: {owner: sam, status: committed, models: {primary: premium}, gate: tight,
+         route: {hedge_after: 50ms, retry_unsure: true}}
+  shared: {owner: sam, status: committed, models: {primary: premium}, gate: ample, route: {order: weighted, sticky: off}}
+  pinned: {owner: sam, status: committed, models: {primary: premium}, gate: ample,
+           route: {pin: [first], failover: [same-model, same-tier, tier budget], retries: 1}}
+  tasks: {owner: sam, status: committed, models: {primary: premium}, gate: ample,
+          route: {tasks: {routine: budget, tools: {tier: budget, when: {needs: [tools]}}}}}
+"""
+
+
+@dataclass
+class Routes:
+    """An installation and its providers."""
+
+    stack: Stack
+    providers: dict[str, Scripted]
+
+    @property
+    def first(self) -> Scripted:
+        return self.providers["first"]
+
+    @property
+    def second(self) -> Scripted:
+        return self.providers["second"]
+
+    @property
+    def claude(self) -> Scripted:
+        return self.providers["claude"]
+
+    async def ask(
+        self,
+        workload: str,
+        text: str = "Hi [[simulate: output_tokens=20]]",
+        *,
+        dialect: str = "openai",
+        model: str | None = "big",
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
+        max_tokens: int | None = 100,
+    ) -> Reply:
+        """Alice's call on a workload."""
+        secret = await key(self.stack, workload=workload)
+        return await ask(
+            self.stack, text, dialect=dialect, secret=secret, headers=headers, model=model, max_tokens=max_tokens,
+            stream=stream or None,
+        )  # fmt: skip
+
+    async def records(self) -> list[Metered]:
+        """Every call's record, once the providers have billed what they were sent."""
+        for each in self.providers.values():
+            await each.settled()
+        return await self.stack.records()
+
+    def forget_troubles(self) -> None:
+        """As after a long time without any."""
+        self.stack.gateway.flow.board = Board()
+
+    def asked(self) -> list[int]:
+        """How many calls each provider was sent."""
+        return [each.asked for each in self.providers.values()]
+
+
+@contextlib.asynccontextmanager
+async def routes(folder: Path, clock: Clock | None = None, plan: str = PLAN) -> AsyncIterator[Routes]:
+    """Start everything, and take it down again."""
+    async with scripted("first", "second", "claude") as providers:
+        for name, provider in providers.items():
+            plan = plan.replace(name.upper(), provider.url)
+        async with running(folder, clock=clock, plan=plan) as stack:
+            yield Routes(stack, providers)
