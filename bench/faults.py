@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from bench.process import free_port
 
 INPUT, OUTPUT = 30, 40
 """Tokens of every call, as the provider bills them: no more for its input than so many bytes are held at."""
+_NEEDS = re.compile(rb"needs at least ([0-9]+) tokens")
 PLAN = """
 upshift: 1
 name: faults
@@ -159,6 +161,8 @@ class Saw:
 
     outcomes: Counter[str] = field(default_factory=Counter)
     whole: list[Heard] = field(default_factory=list)
+    needed: dict[str, int] = field(default_factory=dict)
+    """Tokens that each refused call needed at least, as its refusal says."""
 
 
 class Round:
@@ -259,6 +263,8 @@ class Round:
             self.saw.whole.append(heard)
         elif heard.status in (402, 429):
             self.saw.outcomes["refused"] += 1
+            if found := _NEEDS.search(heard.body):
+                self.saw.needed[heard.request] = int(found[1])
         elif heard.status == 503:
             self.saw.outcomes["unavailable"] += 1
         else:
@@ -326,11 +332,13 @@ class Round:
             ).fetchall()
             told = db.execute("SELECT id FROM deeds WHERE topic = 'late-closing'").fetchall()
         late = {id_.removeprefix("late-closing/") for (id_,) in told}
-        need = INPUT + 1
         settled: Counter[str] = Counter()
         early = 0
-        for _, _, user, outcome, _, counted, _, _, reason in rows:
-            if outcome == "refused" and reason == "over_budget" and settled[user] + need <= self.size.limit - OUTPUT:
+        for _, request, user, outcome, _, counted, _, _, _ in rows:
+            if (
+                outcome == "refused"
+                and settled[user] + self.saw.needed.get(request, self.size.limit) <= self.size.limit
+            ):
                 early += 1
             settled[user] += counted
         known = {row[1]: row for row in rows}

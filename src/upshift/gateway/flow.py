@@ -9,14 +9,13 @@ import random
 
 import structlog
 
-from upshift.gateway import accept, answer
+from upshift.gateway import accept, answer, sending
 from upshift.gateway.accounts import Accounts
 from upshift.gateway.bid import Bid
 from upshift.gateway.call import Routes
 from upshift.gateway.clock import Clock
 from upshift.gateway.passes import Pass, Passes
 from upshift.gateway.regime import Regime
-from upshift.gateway.sending import Sending
 from upshift.gateway.story import NOTHING_USED, Story
 from upshift.gateway.streaming import Streaming
 from upshift.http.client import Response, Trouble
@@ -156,7 +155,7 @@ class Flow:
             # It waited for its budget longer than its client did: nothing is sent for nobody.
             self.close(story, Outcome.CLIENT_LEFT, 499, "client-left", None)
             return story, None
-        story, response = await Sending(self, story, ask).run()
+        story, response = await sending.send(self, story, ask)
         if isinstance(response, Response):
             story.upstream_id = _upstream_id(response)
             return story, response

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from upshift.gateway.bid import Bid
 from upshift.gateway.call import MissingSecretError
-from upshift.gateway.request import Request, Requests
+from upshift.gateway.request import Request, ready
 from upshift.gateway.story import Story
 from upshift.http.client import Response, Trouble
 from upshift.model.metered import Outcome
@@ -50,85 +50,79 @@ class _Attempt:
     """It failed, and may be billed all the same."""
 
 
-class Sending:
-    """One call on its way to whoever answers it first.
+async def send(flow: Flow, story: Story, ask: Ask) -> tuple[Story, Response | Trouble | None]:
+    """The answer that goes on to the client, or what the last attempt came to, and the story that it ends.
 
     An attempt that was not billed leaves its hold to the next one; one that may be billed is closed at its hold, and
     the next one needs a hold of its own. So there is one record for every attempt that may be billed.
+
+    Nothing at all where the client left before the next attempt: its books are closed then. Raises Refused where no
+    route is open or none can be sent the call, and LedgerUnavailableError.
     """
+    header, deadline = story.exchange.header, None
+    patience, served = header(b"x-stainless-timeout"), header(b"x-server-timeout")
+    if patience is not None or served is not None:
+        waits = attempts.asked_seconds(patience, served)
+        deadline = None if waits is None else story.started + int(waits * MICROS)
+    if len(story.targets) > 1:
+        return await _Course(flow, story, ask, deadline).run(None)
+    # Nearly every call. With nowhere else to go it is sent whatever is known of the provider, whose own words say more
+    # than ours could; the course only begins where it goes wrong.
+    sole = story.targets[0]
+    board, model = flow.board, sole.model
+    provider = model.provider.id
+    # None where nothing but good is known of it.
+    state = None if board.untroubled(provider) else board.circuit(provider).state(flow.clock.now())
+    seconds = None if deadline is None else (deadline - flow.clock.now()) / MICROS
+    if (state is not None and state is State.HALF_OPEN) or (seconds is not None and seconds < attempts.LEAST_SECONDS):
+        return await _Course(flow, story, ask, deadline).run(None)
+    tick = flow.clock.tick
+    try:
+        request = ready(flow.routes, story, ask, sole)
+    except MissingSecretError as missing:
+        story.model = model
+        return story, Trouble("unset", str(missing), False)
+    began = tick()
+    answer = await _exchange(flow, story, request, seconds)
+    story.waited_ns += tick() - began
+    well = isinstance(answer, Response) and answer.status < 400
+    if well and state is not None:
+        board.sent(provider)
+        board.end(model, Verdict.WELL, flow.clock.now(), trial=state is not State.CLOSED)
+    if well or (state is not None and state is not State.CLOSED):
+        return story, answer
+    return await _Course(flow, story, ask, deadline).run(_Attempt(story, sole, began, answer))
 
-    def __init__(self, flow: Flow, story: Story, ask: Ask) -> None:
-        self.flow = flow
-        self.first = story
-        self.ask = ask
-        self.requests = Requests(flow, ask)
 
-    async def run(self) -> tuple[Story, Response | Trouble | None]:
-        """The answer that goes on to the client, or what the last attempt came to, and the story that it ends.
-
-        Nothing at all where the client left before the next attempt: its books are closed then. Raises Refused where
-        no route is open or none can be sent the call, and LedgerUnavailableError.
-        """
-        story, flow, board = self.first, self.flow, self.flow.board
-        sole = story.targets[0]
-        header = story.exchange.header
-        patience = attempts.asked_seconds(header(b"x-stainless-timeout"), header(b"x-server-timeout"))
-        deadline = None if patience is None else story.started + int(patience * MICROS)
-        if len(story.targets) > 1:
-            return await _Course(self, deadline).run(None)
-        # Nearly every call. With nowhere else to go it is sent whatever is known of the provider, whose own words say
-        # more than ours could; the course only begins where it goes wrong.
-        untroubled = board.untroubled(sole.provider.id)
-        state = State.CLOSED if untroubled else board.circuit(sole.provider.id).state(flow.clock.now())
-        seconds = None if deadline is None else (deadline - flow.clock.now()) / MICROS
-        if state is State.HALF_OPEN or (seconds is not None and seconds < attempts.LEAST_SECONDS):
-            return await _Course(self, deadline).run(None)
-        began = flow.clock.tick()
+async def _exchange(flow: Flow, story: Story, request: Request, seconds: float | None) -> Response | Trouble:
+    """Send a request and wait for the head of its answer, at most `seconds`."""
+    if flow.strict:
+        assert story.ticket
+        await flow.ledger.durable(story.ticket.mark)
+    sending = request.route.send(story.exchange, request.dialect, request.call, request.body)
+    if seconds is None or seconds >= request.route.provider.timeouts.first_byte:
+        answer = await sending
+    else:
         try:
-            answer = await self.exchange(story, self.requests.ready(story, sole), seconds)
-        except MissingSecretError as missing:
-            story.model = sole.model
-            return story, Trouble("unset", str(missing), False)
-        story.waited_ns += flow.clock.tick() - began
-        if isinstance(answer, Response) and answer.status < 400:
-            if not untroubled:
-                board.sent(sole.provider.id)
-                board.end(sole.model, Verdict.WELL, flow.clock.now(), trial=state is not State.CLOSED)
-            return story, answer
-        if state is not State.CLOSED:
-            return story, answer
-        return await _Course(self, deadline).run(_Attempt(story, sole, began, answer))
-
-    async def exchange(self, story: Story, request: Request, seconds: float | None) -> Response | Trouble:
-        """Send a request and wait for the head of its answer, at most `seconds`."""
-        flow = self.flow
-        if flow.strict:
-            assert story.ticket
-            await flow.ledger.durable(story.ticket.mark)
-        sending = request.route.send(story.exchange, request.dialect, request.call, request.body)
-        if seconds is not None and seconds < request.route.provider.timeouts.first_byte:
-            try:
-                async with asyncio.timeout(seconds):
-                    answer = await sending
-            except TimeoutError:
-                answer = Trouble("first_byte_timeout", f"no answer within {seconds:.1f} seconds", True)
-        else:
-            answer = await sending
-        story.first_byte_us = (flow.clock.tick() - story.began) // 1000
-        if isinstance(answer, Response) and not 200 <= answer.status < 300 and not 400 <= answer.status < 600:
-            # A redirect would take the client, and its key, past every ceiling.
-            answer.close()
-            return Trouble("protocol", f"status {answer.status} is no answer to a call", True)
-        return answer
+            async with asyncio.timeout(seconds):
+                answer = await sending
+        except TimeoutError:
+            answer = Trouble("first_byte_timeout", f"no answer within {seconds:.1f} seconds", True)
+    story.first_byte_us = (flow.clock.tick() - story.began) // 1000
+    if isinstance(answer, Response) and not 200 <= answer.status < 300 and not 400 <= answer.status < 600:
+        # A redirect would take the client, and its key, past every ceiling.
+        answer.close()
+        return Trouble("protocol", f"status {answer.status} is no answer to a call", True)
+    return answer
 
 
 class _Course:
     """Attempt after attempt, and one beside another, until one answers or nothing is left to try."""
 
-    def __init__(self, sending: Sending, deadline: Instant | None) -> None:
-        self.sending = sending
-        self.flow = sending.flow
-        self.first = sending.first
+    def __init__(self, flow: Flow, story: Story, ask: Ask, deadline: Instant | None) -> None:
+        self.flow = flow
+        self.first = story
+        self.ask = ask
         self.deadline = deadline
         self.in_flight: dict[asyncio.Task[Response | Trouble], _Attempt] = {}
         self.free: _Attempt | None = None
@@ -143,7 +137,7 @@ class _Course:
         """Nanoseconds of waiting, for providers and in pauses."""
 
     async def run(self, made: _Attempt | None) -> tuple[Story, Response | Trouble | None]:
-        """See `Sending.run`. `made` is an attempt that has ended already."""
+        """See `send`. `made` is an attempt that has ended already."""
         story, flow = self.first, self.flow
         assert story.work
         happened = None
@@ -192,7 +186,7 @@ class _Course:
             if hold is None:
                 return self._unsent(target, NO_BUDGET)
         try:
-            request = self.sending.requests.ready(hold.story, target)
+            request = ready(flow.routes, hold.story, self.ask, target)
         except Refused as refused:
             # This provider's dialect has no words for the call; another's may.
             self.obstacle = refused
@@ -206,7 +200,7 @@ class _Course:
             self.free = None
         self._overrule(hold.story)
         attempt = _Attempt(hold.story, target, flow.clock.tick())
-        sending = self.sending.exchange(hold.story, request, step.seconds)
+        sending = _exchange(flow, hold.story, request, step.seconds)
         if step.hedge_after is not None or self.in_flight:
             self.in_flight[asyncio.create_task(sending)] = attempt
             return None
@@ -224,7 +218,7 @@ class _Course:
         assert before.way
         story = before.beside(flow.ids.next())
         bid = Bid(
-            story, self.sending.ask, before.let_in, Ways((before.way,), ()), flow.accounts, flow.passes, flow.clock,
+            story, self.ask, before.let_in, Ways((before.way,), ()), flow.accounts, flow.passes, flow.clock,
             flow.board, flow.affinity, 0.0, flow.clock.tick(), decided=before.targets,
         )  # fmt: skip
         if await flow.hold(story, bid, 0.0) is not None:

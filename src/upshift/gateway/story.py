@@ -21,7 +21,7 @@ from upshift.traffic.outlook import Outlook
 from upshift.traffic.route import Way
 from upshift.traffic.snapshot import InForce, Model
 from upshift.traffic.targets import Target
-from upshift.traffic.translate.translate import Sent, Stream, Translation, not_carried
+from upshift.traffic.translate.translate import Sent, Stream, Translation, Understood, not_carried
 from upshift.traffic.wire.ask import Ask, Wire
 
 NOTHING_USED = Tally(NO_USAGE, Certainty.EXACT, 0, NOTHING)
@@ -80,6 +80,8 @@ class Story(msgspec.Struct, eq=False):
     upstream: Wire | None = None
     """The dialect that the provider answers in."""
     translated: Translated | None = None
+    understood: Understood | None = None
+    """What the client asked for, in words of no dialect; only where it had to be translated."""
     trail: tuple[Tried, ...] = ()
     """The attempts before the last one."""
     rerouted: str = ""
@@ -104,7 +106,12 @@ class Story(msgspec.Struct, eq=False):
         """Note whose call it is, with the session and agent that the client names."""
         self.let_in, self.caller, self.work = let_in, let_in.caller, let_in.work
         header = self.exchange.header
-        session = header(b"x-upshift-session") or header(b"x-claude-code-session-id") or header(b"session-id")
+        session = (
+            header(b"x-upshift-session")
+            or header(b"x-claude-code-session-id")
+            or header(b"session-id")
+            or header(b"x-session-id")
+        )
         agent = header(b"x-upshift-agent")
         self.opening = msgspec.structs.replace(
             let_in.opening,
@@ -127,7 +134,7 @@ class Story(msgspec.Struct, eq=False):
         story = Story(
             self.exchange, self.wire, self.in_force, request, self.started, self.began, ask=self.ask,
             caller=self.caller, work=self.work, let_in=self.let_in, input_tokens=self.input_tokens,
-            waited_ns=self.waited_ns, targets=self.targets,
+            waited_ns=self.waited_ns, targets=self.targets, understood=self.understood,
         )  # fmt: skip
         if self.opening is not None:
             story.opening = msgspec.structs.replace(self.opening, request=request)

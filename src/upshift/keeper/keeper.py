@@ -37,6 +37,10 @@ class Books(Ledger, Protocol):
         """As every ledger does. The future of an entry that is on disk is done."""
 
     @property
+    def mark(self) -> int:
+        """The mark of the last entry."""
+
+    @property
     def trouble(self) -> str:
         """Why it is not healthy, for people; empty when it is."""
 
@@ -250,4 +254,5 @@ class Keeper:
         log.warning("keeper.late_closing", request=request, tokens=amount.tokens, nano_dollars=amount.nano)
         detail: dict[str, str | int | bool | None] = {"tokens": amount.tokens, "nano": amount.nano}
         told = Decision(f"late-closing/{request}", at, "late-closing", record.tenant, request, "system", detail)
-        return self.ledger.append(told) or 0
+        # Told before: then that need not be on disk yet.
+        return self.ledger.append(told) or self.ledger.mark

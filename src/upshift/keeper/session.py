@@ -393,7 +393,7 @@ class Session:
 
     def _append(self, message: Append) -> None:
         if message.number > self._number:
-            self._done(message.number, self._ledger.append(message.entry) or 0)
+            self._done(message.number, self._ledger.append(message.entry) or self._ledger.mark)
 
     def _refresh(self, message: Refresh) -> None:
         self.say(Fresh(message.id, self._states(message.keys)))

@@ -82,6 +82,11 @@ class CountingLedger:
         """Why it is not healthy, for people; empty when it is."""
         return self._trouble
 
+    @property
+    def mark(self) -> int:
+        """The mark of the last entry."""
+        return self._mark
+
     def open_requests(self) -> Sequence[RequestId]:
         return tuple(self._open)
 

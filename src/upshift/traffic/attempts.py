@@ -170,15 +170,17 @@ def not_billed(happened: Happened) -> bool:
 
 def asked_seconds(*said: bytes | None) -> float | None:
     """How long a client waits, by the headers of its SDK; None where none says so. The shortest counts."""
-    found: list[float] = []
+    least: float | None = None
     for value in said:
+        if value is None:
+            continue
         try:
-            seconds = float(value or b"")
+            seconds = float(value)
         except ValueError:
             continue
-        if 0 < seconds < 86_400:
-            found.append(seconds)
-    return min(found, default=None)
+        if 0 < seconds < 86_400 and (least is None or seconds < least):
+            least = seconds
+    return least
 
 
 class _Run:
