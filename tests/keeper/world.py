@@ -270,6 +270,7 @@ class World:
         """Wait until the file has all that the keeper has told it."""
         if not self.office.dead:
             await self.office.ledger.flushed()
+            await self.settle_down()
 
     # Gateways
 

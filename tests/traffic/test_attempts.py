@@ -277,6 +277,44 @@ def test_the_hedge_goes_on_when_the_first_fails_for_good() -> None:
     assert lost.over.why == "may-have-been-billed"
 
 
+def test_a_call_is_said_to_be_hedged_only_where_the_second_attempt_won() -> None:
+    for winner, said in ((A, ""), (B, "hedged")):
+        run = Rehearsal(A, B, routing=Routing(hedge_after=0.1)).tell(slow=True).tell(target=winner, status=200)
+        assert (attempts.reason_of(run.done), len(run.done.left)) == (said, 1)
+    run = Rehearsal(A, B, routing=Routing(hedge_after=0.1)).tell(slow=True).tell(target=B, unfit="no-budget")
+    assert isinstance(run.step, KeepWaiting)
+    done = run.tell(target=A, status=200).done
+    assert (attempts.reason_of(done), attempts.said(done.trail)) == ("", "b no-budget")
+
+
+@pytest.mark.parametrize(("status", "tried"), [(503, 2), (200, 1)])
+def test_a_course_goes_on_from_an_attempt_that_was_made_without_asking(status: int, tried: int) -> None:
+    board = Board()
+    outage(board, A)
+    # It found the circuit closed, and others have opened it meanwhile.
+    made = Happened(now=NOW, status=status, seconds=0.1)
+    steps = course([A, B], Routing(), board, NOW, None, 0.0, made)
+    step = next(steps)
+    if tried == 1:
+        assert step == Done(A, (), ())
+    else:
+        assert isinstance(step, Try)
+        assert (step.target, step.number) == (B, 2)
+    assert board.circuit(A.provider.id).state(NOW) is State.OPEN
+    steps.close()
+
+
+def test_a_client_without_patience_says_nothing_of_a_provider() -> None:
+    board = Board()
+    for _ in range(30):
+        Rehearsal(A, B, board=board, deadline=0.1).tell(0.1, trouble="first_byte_timeout", request_sent=True)
+    assert board.circuit(A.provider.id).state(NOW) is State.CLOSED
+    board.quick(A.model, 0.01)
+    for _ in range(30):
+        Rehearsal(A, B, board=board, deadline=0.1).tell(0.1, trouble="first_byte_timeout", request_sent=True)
+    assert board.circuit(A.provider.id).state(NOW) is State.OPEN, "that is usually quicker"
+
+
 def test_another_model_is_no_hedge() -> None:
     assert isinstance(Rehearsal(A, OTHER, routing=Routing(hedge_after=2.0)).tell(2.0, slow=True).step, KeepWaiting)
 

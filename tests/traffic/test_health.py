@@ -139,6 +139,18 @@ def test_repeats_are_a_share_of_the_calls() -> None:
     assert board.may_repeat(CLAUDE.provider.id)
 
 
+def test_a_provider_is_untroubled_until_it_fails_and_again_when_that_is_long_past() -> None:
+    board, provider = Board(), BIG.provider.id
+    assert board.untroubled(provider)
+    board.end(BIG, Verdict.SHAKY, NOW)
+    board.begin(BIG, NOW, 1.0, repeat=True)
+    assert not board.untroubled(provider)
+    for second in range(1, 200):
+        board.sent(provider)
+        board.end(BIG, Verdict.WELL, NOW + second * MICROS)
+    assert board.untroubled(provider)
+
+
 def test_providers_that_are_gone_are_forgotten() -> None:
     board = Board()
     for each in (BIG, CLAUDE):

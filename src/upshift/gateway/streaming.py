@@ -144,6 +144,7 @@ class Streaming:
         elif found.error:
             # The provider's own error event has gone to the client already.
             outcome, reason, tally = Outcome.UPSTREAM_ERROR, "provider-error-event", self.at_least()
+            self.flow.broke_off(self.model, "error-event")
         elif not found.complete:
             await self.broken("incomplete", "the stream ended before its answer did")
             return
