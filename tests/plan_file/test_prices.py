@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 from genai_prices import types as listed
 
+from upshift.model.rates import Rates
 from upshift.plan_file import prices
-from upshift.traffic.snapshot import Dialect, Rates
+from upshift.traffic.snapshot import Dialect
 
 TODAY = date(2026, 11, 1)
 OPENAI, ANTHROPIC = "https://api.openai.com/v1", "https://api.anthropic.com"

@@ -22,6 +22,7 @@ from upshift.model.ids import (
     WorkloadId,
 )
 from upshift.model.key import Key, Role
+from upshift.model.rates import RateCard, Rates
 from upshift.model.span import Instant, Period, Window, period_of
 from upshift.traffic.gate import Fare
 from upshift.traffic.identify import Caller, digest
@@ -36,8 +37,6 @@ from upshift.traffic.snapshot import (
     Model,
     Overage,
     Provider,
-    RateCard,
-    Rates,
     Routing,
     Snapshot,
     Tenant,

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.traffic.builders import card, rates, steady
 
+from upshift.model.rates import RateCard, Rates
 from upshift.model.tokens import NO_USAGE, Usage
 from upshift.traffic.price import cost_of, input_rate, rates_at
-from upshift.traffic.snapshot import RateCard, Rates
 
 FLAT = card()
 STEPPED = card(rates(), rates(above=200_000, input=6_000_000_000, output=22_500_000_000, cached=600_000_000))

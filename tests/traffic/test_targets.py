@@ -8,6 +8,7 @@ from tests.traffic.builders import BIG, CLAUDE, NOW, SMALL, ask, card, model, pr
 
 from upshift.model.budget import Bucket
 from upshift.model.ids import ModelName, ModelTierId, ProviderId
+from upshift.model.rates import RateCard
 from upshift.model.tokens import Usage
 from upshift.traffic.affinity import Kept
 from upshift.traffic.dispatch import Work
@@ -16,18 +17,7 @@ from upshift.traffic.health import Board, Verdict
 from upshift.traffic.outlook import Outlook
 from upshift.traffic.price import cost_of
 from upshift.traffic.route import Way, targets
-from upshift.traffic.snapshot import (
-    Ability,
-    Detour,
-    Dialect,
-    HoldPolicy,
-    Model,
-    Order,
-    Pin,
-    Provider,
-    RateCard,
-    Routing,
-)
+from upshift.traffic.snapshot import Ability, Detour, Dialect, HoldPolicy, Model, Order, Pin, Provider, Routing
 from upshift.traffic.targets import (
     SAME_MODEL,
     SAME_TIER,

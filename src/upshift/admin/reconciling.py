@@ -12,6 +12,7 @@ from upshift.model.entry import Adjust, Decision
 from upshift.model.ids import TenantId, UserId, WorkloadId
 from upshift.model.metered import Metered, Outcome
 from upshift.model.money import Nano
+from upshift.model.rates import RateCard
 from upshift.model.span import MICROS, Instant, Period, Window, period_of
 from upshift.model.tokens import Usage
 from upshift.plan_file import compile_document
@@ -21,7 +22,7 @@ from upshift.sources.recognise import read
 from upshift.store.journal import Dimension, Journal
 from upshift.traffic import ceilings
 from upshift.traffic.price import cost_of
-from upshift.traffic.snapshot import Consent, Model, RateCard, Snapshot, User
+from upshift.traffic.snapshot import Consent, Model, Snapshot, User
 
 RECONCILED = "reconciled"
 """The kind of the decision that a call's cost is known after all; its subject is the request."""

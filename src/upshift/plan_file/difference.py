@@ -9,19 +9,9 @@ import msgspec
 from upshift.model.budget import Limit
 from upshift.model.ids import PlanHash, TierId
 from upshift.model.money import Nano, show_money
+from upshift.model.rates import Rates
 from upshift.model.tokens import show_tokens
-from upshift.traffic.snapshot import (
-    Ceiling,
-    Gate,
-    Model,
-    Provider,
-    Rates,
-    Routing,
-    Shape,
-    Snapshot,
-    Tenant,
-    Workload,
-)
+from upshift.traffic.snapshot import Ceiling, Gate, Model, Provider, Routing, Shape, Snapshot, Tenant, Workload
 
 N = TypeVar("N", bound=str)
 

@@ -11,8 +11,9 @@ from genai_prices import types as listed
 from genai_prices.data_snapshot import get_snapshot
 
 from upshift.model.money import nano_from_dollars
+from upshift.model.rates import RateCard, Rates
 from upshift.plan_file import declared
-from upshift.traffic.snapshot import Dialect, RateCard, Rates
+from upshift.traffic.snapshot import Dialect
 
 DEFAULT_OUTPUT = 32_000
 

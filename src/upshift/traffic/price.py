@@ -1,8 +1,8 @@
 """What tokens cost, in nano-dollars, by a model's rate card."""
 
 from upshift.model.money import Nano
+from upshift.model.rates import RateCard, Rates
 from upshift.model.tokens import Usage
-from upshift.traffic.snapshot import RateCard, Rates
 
 PER = 1_000_000
 """Rates are per this many tokens."""

@@ -21,6 +21,7 @@ from upshift.model.ids import (
 )
 from upshift.model.key import Key
 from upshift.model.money import Nano
+from upshift.model.rates import RateCard
 from upshift.model.span import Window
 
 
@@ -129,24 +130,6 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     def serves(self, dialect: Dialect) -> bool:
         """Whether calls in `dialect` go there as they come."""
         return dialect is self.dialect or dialect in self.speaks
-
-
-class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """Prices in nano-dollars per million tokens, valid from `above` input tokens on."""
-
-    above: int = 0
-    input: Nano
-    output: Nano
-    cached: Nano
-    cache_write_5m: Nano
-    cache_write_1h: Nano
-
-
-class RateCard(msgspec.Struct, frozen=True):
-    """Steps by input length, in rising order of `above`, the first at 0; `source` says whose figures they are."""
-
-    steps: tuple[Rates, ...]
-    source: str
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from upshift.model.rates import RateCard, Rates
 from upshift.model.span import Instant
 from upshift.traffic.affinity import Kept
 from upshift.traffic.health import Board, State
 from upshift.traffic.price import PER, input_rate, rates_at
-from upshift.traffic.snapshot import Dialect, Model, Order, Pin, Provider, RateCard, Rates, Routing
+from upshift.traffic.snapshot import Dialect, Model, Order, Pin, Provider, Routing
 from upshift.traffic.wire.ask import Ask
 
 SAME_MODEL = "same-model"
