@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -382,10 +383,8 @@ def _agrees(row: tuple[object, ...] | None, heard: Heard) -> bool:
 
 def _answers(port: int) -> bool:
     try:
-        with subprocess.Popen(
-            ["curl", "-sf", "-m", "1", "-o", "/dev/null", f"http://127.0.0.1:{port}/readyz"], stdin=subprocess.DEVNULL
-        ) as asked:
-            return asked.wait() == 0
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1.0) as answer:
+            return bool(answer.status == 200)
     except OSError:
         return False
 
@@ -408,8 +407,8 @@ def play(size: Size, postgres: Server, folder: Path) -> Findings:
         asyncio.run(round_.run())
         seconds = time.monotonic() - began
         round_.stop()
-        told = subprocess.run(["curl", "-sf", f"{url}/simulated/bills"], capture_output=True, timeout=60, check=True)
-        return round_.compare(json.loads(told.stdout), seconds)
+        with urllib.request.urlopen(f"{url}/simulated/bills", timeout=60.0) as told:
+            return round_.compare(json.load(told), seconds)
 
 
 def main(words: Sequence[str]) -> int:

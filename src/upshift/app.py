@@ -176,6 +176,7 @@ async def _join(
     accounts = Accounts(Calendar())
     flow = Flow(regime=regime, ledger=ledger, routes=routes, accounts=accounts, clock=clock, strict=settings.strict)
     regime.on_change(accounts.forget)
+    regime.on_change(lambda: flow.board.keep(regime.in_force.snapshot.providers))
 
     def on_error(error: BaseException) -> None:
         log.error("gateway.bug", exc_info=error)

@@ -25,6 +25,8 @@ class Scripted:
         self.always = ""
         """The fault of every call that the script does not speak of."""
         self.asked = 0
+        self.bodies: list[bytes] = []
+        """What it was sent."""
         self.port = 0
         self.answering = 0
         """Calls that are being answered now."""
@@ -78,6 +80,7 @@ class Scripted:
     async def _handle(self, exchange: Exchange) -> None:
         async with self._news:
             self.asked += 1
+            self.bodies.append(exchange.body)
             self.answering += 1
             self._news.notify_all()
         fault = self.script.popleft() if self.script else self.always

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -195,6 +196,20 @@ async def test_what_the_next_provider_has_no_words_for_stays_with_the_failure_be
     assert reply.headers["x-upshift-tried"] == "first status-503, claude cannot-carry"
     (record,) = await sound(found)
     assert (record.provider, record.reason, record.counted_tokens) == ("first", "provider-status-503", 0)
+
+
+async def test_a_provider_is_not_sent_what_another_one_thought_and_signed(found: Routes) -> None:
+    thought = {"format": "anthropic-claude-v1", "type": "reasoning.text", "text": "Hm.", "signature": "c2lnbmVk"}
+    history = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello.", "reasoning": "Hm.", "reasoning_details": [thought]},
+        {"role": "user", "content": "Again [[simulate: output_tokens=20]]"},
+    ]
+    body = body_of("openai", model="big", messages=history, max_tokens=50)
+    reply = await post(found.stack, "/v1/chat/completions", body, await key(found.stack, workload="failover"))
+    assert reply.status == 200, reply.body
+    (sent,) = found.first.bodies
+    assert json.loads(sent)["messages"] == [history[0], {"role": "assistant", "content": "Hello."}, history[2]]
 
 
 # circuits -------------------------------------------------------------------------------------------------------------

@@ -43,11 +43,11 @@ def reconcile_bill(
     actor: Annotated[Actor, Depends(admin_of)],
     data: Annotated[bytes, Depends(_body)],
     provider: Annotated[str, Query(description="Whose bill it is: a provider of the plan.")],
+    within: Annotated[list[str], Query(alias="tolerance", default_factory=list, description=f"Like {LIKE}.")],
+    only: Annotated[list[str], Query(default_factory=list, description="Only lines like project=proj_1 or tier=….")],
     name: Annotated[str, Query(max_length=200, description="What the file is called in places.")] = "bill",
     since: Annotated[str, Query(description="Like 7d or 2026-11-01; what the file speaks of unless said.")] = "",
     until: Annotated[str, Query(description="Like since.")] = "",
-    within: Annotated[list[str], Query(alias="tolerance", description=f"Like {LIKE}.")] = [],  # noqa: B006
-    only: Annotated[list[str], Query(description="Only lines like project=proj_1, key=… or tier=….")] = [],  # noqa: B006
     reason: Annotated[str, Query(max_length=1000, description="Given: write the corrections, for this reason.")] = "",
 ) -> AdjustedView:
     """Compare a provider's export with the ledger: matched, different, missing, and the amount at stake."""

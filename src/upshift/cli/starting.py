@@ -1,10 +1,12 @@
 """Which command runs an installation: settings, plan, first key, gateway, admin process?"""
 
+import asyncio
+import contextlib
 import json
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,16 +16,18 @@ from rich.text import Text
 
 from upshift.admin.desk import Desk
 from upshift.app import Gateway, channels, run_gateway
-from upshift.cli.child import AdminChild
+from upshift.cli.child import Child
 from upshift.cli.logs import configure
 from upshift.cli.plan import read, show_consequences, show_problems
 from upshift.cli.terminal import desk_at, err, fail, failing, local_admin, meaning, out
 from upshift.cli.workers import run_workers
-from upshift.settings import PREFIX, Settings, from_environment
+from upshift.settings import PREFIX, Settings, from_environment, to_environment
 from upshift.store.ledger import LedgerUnavailableError
 from upshift.store.lock import LedgerInUseError
 
 app = typer.Typer(add_completion=False)
+
+_ADMIN_END_SECONDS = 8.0
 
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the gateway; 0 takes a free one.")]
 
@@ -115,37 +119,50 @@ def _bound(host: str, port: int, what: str, option: str) -> socket.socket:
         raise OSError(text) from error
 
 
+@contextlib.asynccontextmanager
+async def _admin(settings: Settings, sock: socket.socket | None) -> AsyncIterator[Callable[[], None]]:
+    """Gives what starts the admin process on its socket, where there is to be one; ends it at the end."""
+    starting: list[asyncio.Task[None]] = []
+    child = None
+    if sock is not None:
+        fd = sock.fileno()
+        child = Child("admin", ["admin-process", "--fd", str(fd)], (fd,), to_environment(settings))
+
+    def start() -> None:
+        if child is not None:
+            starting.append(asyncio.create_task(child.start()))
+
+    try:
+        yield start
+    finally:
+        await asyncio.gather(*starting)
+        if child is not None:
+            await child.stop(_ADMIN_END_SECONDS)
+        if sock is not None:
+            sock.close()
+
+
 async def _serve_with_workers(settings: Settings, sock: socket.socket | None, as_json: bool) -> None:
-    child = None if sock is None else AdminChild(settings, sock)
-    with _bound(settings.host, settings.port, "gateway", "--port") as calls:
+    async with _admin(settings, sock) as start_admin:
+        with _bound(settings.host, settings.port, "gateway", "--port") as calls:
 
-        def ready() -> None:
-            if child is not None:
-                child.start()
-            with desk_at(settings.db, as_json) as desk:
-                plan = desk.need_snapshot().hash
-            _announce(settings, calls.getsockname()[1], sock, plan, as_json)
+            def ready() -> None:
+                start_admin()
+                with desk_at(settings.db, as_json) as desk:
+                    plan = desk.need_snapshot().hash
+                _announce(settings, calls.getsockname()[1], sock, plan, as_json)
 
-        try:
             await run_workers(settings, calls, ready)
-        finally:
-            if child is not None:
-                await child.stop()
 
 
 async def _serve(settings: Settings, sock: socket.socket | None, as_json: bool) -> None:
-    child = None if sock is None else AdminChild(settings, sock)
+    async with _admin(settings, sock) as start_admin:
 
-    def ready(gateway: Gateway) -> None:
-        if child is not None:
-            child.start()
-        _announce(settings, gateway.port, sock, gateway.flow.regime.in_force.snapshot.hash, as_json)
+        def ready(gateway: Gateway) -> None:
+            start_admin()
+            _announce(settings, gateway.port, sock, gateway.flow.regime.in_force.snapshot.hash, as_json)
 
-    try:
         await run_gateway(settings, ready)
-    finally:
-        if child is not None:
-            await child.stop()
 
 
 def _announce(settings: Settings, port: int, admin: socket.socket | None, plan: str, as_json: bool) -> None:

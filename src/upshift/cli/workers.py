@@ -4,102 +4,24 @@ They share one listening socket, which stays here, so that whoever dies or is re
 """
 
 import asyncio
-import contextlib
-import os
 import secrets
 import shutil
 import signal
 import socket
-import sys
 import tempfile
-from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
+from upshift.cli.child import Child
 from upshift.settings import Settings, to_environment
 
 log = structlog.get_logger()
 
 SECRET = "UPSHIFT_KEEPER_SECRET"  # noqa: S105 - the name of a variable
-_FIRST_PAUSE, _LAST_PAUSE = 0.1, 10.0
-_STEADY_SECONDS = 30.0
-_READY_SECONDS = 60.0
 _END_SECONDS = 15.0
 """For closing books, beyond the time that calls in flight are given."""
-
-
-class Worker:
-    """One process that is started again when it dies. A pipe to its standard input ends with this process."""
-
-    def __init__(self, name: str, words: Sequence[str], fds: Sequence[int], environment: Mapping[str, str]) -> None:
-        self.name = name
-        self._words = words
-        self._fds = tuple(fds)
-        self._environment = environment
-        self._process: Process | None = None
-        self._watch: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Start it, and keep it running from now on."""
-        self._process = await self._spawn()
-        self._watch = asyncio.create_task(self._keep())
-
-    async def ready(self) -> None:
-        """Until it says that it serves. Raises RuntimeError when it ends instead, or takes too long."""
-        process = self._process
-        assert process is not None
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(_READY_SECONDS):
-                said = await process.stdout.readline()
-        except TimeoutError:
-            said = b""
-        if not said:
-            raise RuntimeError(f"the {self.name} process did not start; what it said is above")
-
-    async def stop(self, seconds: float) -> None:
-        """End it: in good order within so long, then by force."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), seconds)
-        except TimeoutError:
-            log.warning("process.cut", process=self.name)
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-
-    async def _keep(self) -> None:
-        pause, loop = _FIRST_PAUSE, asyncio.get_running_loop()
-        while True:
-            began = loop.time()
-            assert self._process is not None
-            code = await self._process.wait()
-            if loop.time() - began > _STEADY_SECONDS:
-                pause = _FIRST_PAUSE
-            log.warning("process.ended", process=self.name, code=code, restart_seconds=pause)
-            await asyncio.sleep(pause)
-            pause = min(_LAST_PAUSE, pause * 2)
-            self._process = await self._spawn()
-
-    async def _spawn(self) -> Process:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "upshift", *self._words),
-            stdin=PIPE,
-            stdout=PIPE,
-            pass_fds=self._fds,
-            env={**os.environ, **self._environment},
-            # A terminal's Ctrl-C is for this process, which ends the others in order.
-            start_new_session=True,
-        )
 
 
 class Workers:
@@ -110,8 +32,8 @@ class Workers:
         self._settings = settings
         self._environment = {**to_environment(settings), SECRET: secrets.token_hex(32)}
         self._folder = ""
-        self._gateways: list[Worker] = []
-        self._keeper: Worker
+        self._gateways: list[Child] = []
+        self._keeper: Child
         self._sock = sock
         self._where: list[str] = []
 
@@ -121,15 +43,15 @@ class Workers:
             # Short, and nobody else's: the path of a Unix socket has at most a hundred characters.
             self._folder = tempfile.mkdtemp(prefix="upshift-")
             self._where = ["--keeper", f"unix:{self._folder}/keeper"]
-        self._keeper = Worker("keeper", ["keeper-process", *self._where], (), self._environment)
+        self._keeper = Child("keeper", ["keeper-process", *self._where], (), self._environment)
         await self._keeper.start()
         self._gateways = [await self._gateway() for _ in range(self._settings.workers)]
         for gateway in self._gateways:
             await gateway.ready()
 
-    async def _gateway(self) -> Worker:
+    async def _gateway(self) -> Child:
         fd = self._sock.fileno()
-        made = Worker("gateway", ["gateway-process", "--fd", str(fd), *self._where], (fd,), self._environment)
+        made = Child("gateway", ["gateway-process", "--fd", str(fd), *self._where], (fd,), self._environment)
         await made.start()
         return made
 

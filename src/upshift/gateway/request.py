@@ -8,6 +8,7 @@ from upshift.model.span import MICROS
 from upshift.traffic import gate
 from upshift.traffic.snapshot import Dialect, Model
 from upshift.traffic.targets import Target
+from upshift.traffic.translate.foreign import without_foreign
 from upshift.traffic.translate.translate import Translation, understand
 from upshift.traffic.wire.ask import Ask
 from upshift.traffic.wire.wires import WIRES
@@ -51,12 +52,13 @@ def _limit(story: Story, ask: Ask, model: Model) -> int:
 
 
 def _rewritten(story: Story, ask: Ask, model: Model, limited: int) -> bytes:
-    """The client's own bytes, with as few changes as can be."""
+    """The client's own bytes, with as few changes as can be: a provider refuses thoughts that another one signed."""
     bounded = limited or _bound_to_say(ask, model)
+    body = without_foreign(ask.dialect, story.exchange.body)
     if not (ask.stream or bounded or ask.model != model.upstream_id):
-        return story.exchange.body
+        return body
     return story.wire.rewrite(
-        story.exchange.body,
+        body,
         model=None if ask.model == model.upstream_id else model.upstream_id,
         max_output=bounded,
         limit_field=model.provider.limit_field,
