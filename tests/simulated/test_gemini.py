@@ -285,7 +285,8 @@ async def test_usage_is_a_running_total(client: genai.client.AsyncClient) -> Non
 
 async def test_images_and_caching(client: genai.client.AsyncClient, running: Running) -> None:
     picture = types.Part.from_bytes(data=b"png", mime_type="image/png")
-    await client.models.generate_content(model=PLAIN, contents=[picture, "What is it?"])
+    question = types.Content(role="user", parts=[picture, types.Part.from_text(text="What is it?")])
+    await client.models.generate_content(model=PLAIN, contents=question)
     assert running.simulated.billed[0].images == 1
     long = "word " * 3000
     first = await client.models.generate_content(model=PLAIN, contents=long)
@@ -300,7 +301,8 @@ async def test_images_and_caching(client: genai.client.AsyncClient, running: Run
 async def test_embeddings(running: Running, version: str) -> None:
     with _client(running.port, version) as client:
         async with client.aio as each:
-            found = await each.models.embed_content(model="gemini-embedding-001", contents=["one", "two", "one"])
+            texts = [types.Content(parts=[types.Part.from_text(text=text)]) for text in ("one", "two", "one")]
+            found = await each.models.embed_content(model="gemini-embedding-001", contents=texts)
     assert found.embeddings is not None
     one, two, again = (vector.values for vector in found.embeddings)
     assert one == again != two
