@@ -19,7 +19,8 @@ demo: $(STAMP)
 	@$(BIN)/upshift demo $(if $(ONCE),--once,)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m tests.browser
+	@$(BIN)/python -m pytest -n auto
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check src tests bench

@@ -1,0 +1,1 @@
+"""Shell: the console, where people see what happens and act on it."""

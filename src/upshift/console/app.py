@@ -1,0 +1,142 @@
+"""How is the console put together: pages, files, errors, headers?"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.templating import Jinja2Templates
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from upshift.admin.desk import ActError, Desk
+from upshift.admin.door import SignIns, TooManyFailuresError
+from upshift.console.door import SignInNeededError, seated
+from upshift.console.frame import Entry, Frame
+from upshift.console.pages import budgets, keys, ledger, overview, sign_in, traffic
+from upshift.console.roles import May
+from upshift.console.sessions import Sessions
+from upshift.store.backend import StoreTroubleError
+from upshift.store.verify import Verification
+
+log = structlog.get_logger()
+
+_HERE = Path(__file__).parent
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cross-origin-opener-policy": "same-origin",
+    # With none at all, browsers would not say either that a form was sent from a page of ours.
+    "referrer-policy": "same-origin",
+}
+MENU = (
+    Entry("/console/", "Overview", "overview"),
+    Entry("/console/budgets", "Budgets", "budgets"),
+    Entry("/console/traffic", "Traffic", "traffic"),
+    Entry("/console/ledger", "Ledger", "ledger"),
+    Entry("/console/keys", "Keys", "keys", May.KEYS),
+)
+ROUTERS: Sequence[APIRouter] = (
+    sign_in.router,
+    overview.router,
+    budgets.router,
+    traffic.router,
+    ledger.router,
+    keys.router,
+)
+
+
+def create_console(
+    desk: Desk, verify: Callable[[], Verification], clock: Callable[[], float] = time.monotonic
+) -> FastAPI:
+    """The console over a desk, to be mounted at /console. `clock` in seconds times sessions; `verify` reads all."""
+    console = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    state = console.state
+    state.desk, state.verify = desk, verify
+    state.sessions, state.sign_ins = Sessions(clock), SignIns(clock)
+    state.frame = Frame(Jinja2Templates(_HERE / "templates"), MENU)
+    state.feed = traffic.Feed(desk)
+    for router in ROUTERS:
+        console.include_router(router)
+    console.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
+    console.add_middleware(_Headers)
+    console.add_exception_handler(SignInNeededError, _sign_in)
+    for error in (ActError, TooManyFailuresError, ValueError, RequestValidationError, HTTPException, StoreTroubleError):
+        console.add_exception_handler(error, _failed)
+    console.add_exception_handler(Exception, _bug)
+    return console
+
+
+class _Headers:
+    """Adds what every answer of the console carries, without holding streams up."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                if "/static/" in scope["path"]:
+                    # Files change with the version only, and their URLs name it.
+                    headers["cache-control"] = "public, max-age=86400"
+            await send(message)
+
+        await self._app(scope, receive, answer if scope["type"] == "http" else send)
+
+
+async def _sign_in(request: Request, error: Exception) -> Response:
+    target = error.next if isinstance(error, SignInNeededError) else "/console/"
+    where = f"/console/sign-in?next={target}"
+    if request.headers.get("hx-request"):
+        return Response(status_code=401, headers={"hx-redirect": where})
+    return RedirectResponse(where, 303)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    headers = {}
+    match error:
+        case ActError():
+            status, text = error.status, str(error)
+        case TooManyFailuresError():
+            status, text, headers = 429, str(error), {"retry-after": str(error.seconds)}
+        case HTTPException():
+            status = error.status_code
+            text = "There is no such page." if status == 404 else str(error.detail)
+        case StoreTroubleError():
+            log.error("console.store", problem=str(error))
+            status, text = 503, "The database cannot be read or written at the moment. Try again in a second."
+        case RequestValidationError():
+            found = "; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
+            status, text = 422, found
+        case _:
+            status, text = 400, str(error)
+    return _page(request, status, text, headers)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    log.error("console.bug", path=request.url.path, exc_info=error)
+    return _page(request, 500, "Something went wrong here. The log says what.", {})
+
+
+def _page(request: Request, status: int, text: str, headers: dict[str, str]) -> Response:
+    frame: Frame = request.app.state.frame
+    try:
+        seat = seated(request, request.app.state.desk)
+    except (SignInNeededError, StoreTroubleError):
+        seat = None
+    template = "_problem.html" if request.headers.get("hx-request") else "problem.html"
+    answer = frame.page(request, seat, template, {"status": status, "text": text}, status)
+    answer.headers.update(headers)
+    return answer

@@ -1,0 +1,113 @@
+"""Who asks for a page, may they, and did the request come from a page of ours?"""
+
+from collections.abc import Callable
+from typing import Annotated
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from fastapi import Depends, Request
+from starlette.datastructures import UploadFile
+
+from upshift.admin.desk import ActError, Actor, Desk
+from upshift.console.roles import May, may
+from upshift.console.sessions import Session, Sessions, same
+
+COOKIE = "upshift_session"
+CSRF_FIELD = "csrf"
+CSRF_HEADER = "x-csrf-token"
+
+
+class SignInNeededError(Exception):
+    """Nobody is signed in; `next` is the page that was asked for."""
+
+    def __init__(self, next_: str) -> None:
+        super().__init__("sign in first")
+        self.next = next_
+
+
+class Seat(msgspec.Struct, frozen=True):
+    """Somebody at the console."""
+
+    actor: Actor
+    csrf: str
+
+    def may(self, act: May) -> bool:
+        """Whether an act is offered."""
+        return may(self.actor.role, act)
+
+
+def desk_of(request: Request) -> Desk:
+    """What can be done."""
+    found = request.app.state.desk
+    assert isinstance(found, Desk)
+    return found
+
+
+def sessions_of(request: Request) -> Sessions:
+    """Who is signed in."""
+    found = request.app.state.sessions
+    assert isinstance(found, Sessions)
+    return found
+
+
+InDesk = Annotated[Desk, Depends(desk_of)]
+
+
+def _session(request: Request) -> Session | None:
+    token = request.cookies.get(COOKIE, "")
+    return sessions_of(request).find(token) if token else None
+
+
+def seated(request: Request, desk: InDesk) -> Seat:
+    """Who is signed in. Raises SignInNeededError, also once their key is revoked or expired."""
+    session = _session(request)
+    if session is not None:
+        try:
+            return Seat(desk.actor_with(session.key_digest), session.csrf)
+        except ActError:
+            sessions_of(request).close(request.cookies.get(COOKIE, ""))
+    raise SignInNeededError(here(request))
+
+
+Seated = Annotated[Seat, Depends(seated)]
+
+
+def allowed(act: May) -> Callable[[Seat], Seat]:
+    """A dependency that lets in only those who may. Raises ActError 403."""
+
+    def checked(seat: Seated) -> Seat:
+        if not seat.may(act):
+            raise ActError(f"the role {seat.actor.role} may not {act}", 403)
+        return seat
+
+    return checked
+
+
+async def genuine(request: Request, seat: Seated) -> Seat:
+    """For every request that changes something: it has to carry the session's own token. Raises ActError 403."""
+    sent = request.headers.get(CSRF_HEADER, "")
+    if not sent:
+        field = (await request.form()).get(CSRF_FIELD, "")
+        sent = "" if isinstance(field, UploadFile) else field
+    if not from_here(request) or not same(sent, seat.csrf):
+        raise ActError("the form is out of date or came from another site; load the page again", 403)
+    return seat
+
+
+def from_here(request: Request) -> bool:
+    """Whether a browser sent it from a page of this host; clients that are no browsers do not say."""
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+def here(request: Request) -> str:
+    """The page that was asked for, to come back to: only ever a path of the console."""
+    path = request.url.path
+    return quote(path + (f"?{request.url.query}" if request.url.query else ""), safe="/?=&%-._~")
+
+
+def inside(target: str) -> str:
+    """A place to go to after signing in: never another site's."""
+    parts = urlsplit(target)
+    sound = not parts.scheme and not parts.netloc and parts.path.startswith("/console/") and "\\" not in target
+    return target if sound and "//" not in parts.path and target.isprintable() else "/console/"

@@ -1,0 +1,123 @@
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  const dark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const style = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+
+  // times in the viewer's zone -------------------------------------------------------------------------------------
+  const FORMS = {
+    day: { day: "numeric", month: "short", year: "numeric" },
+    minute: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" },
+    time: { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" },
+  };
+  function times(within) {
+    for (const each of within.querySelectorAll("time[datetime]:not([data-shown])")) {
+      const moment = new Date(each.dateTime);
+      if (Number.isNaN(moment.valueOf())) continue;
+      each.textContent = moment.toLocaleString(undefined, FORMS[each.dataset.form] || FORMS.time);
+      each.title = moment.toISOString();
+      each.dataset.shown = "1";
+    }
+  }
+
+  // charts ---------------------------------------------------------------------------------------------------------
+  const figure = {
+    money: (v) => (Math.abs(v) >= 100 ? "$" + Math.round(v).toLocaleString() : "$" + (+v).toFixed(2)),
+    tokens: (v) => new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 }).format(v),
+    count: (v) => (+v).toLocaleString(undefined, { maximumFractionDigits: 1 }),
+    share: (v) => Math.round(100 * v) + "%",
+    ms: (v) => (v < 1000 ? Math.round(v) + " ms" : (v / 1000).toFixed(2) + " s"),
+    hours: (v) => (+v).toLocaleString(undefined, { maximumFractionDigits: 1 }) + " h",
+  };
+  const drawn = [];
+  function draw(node) {
+    const option = JSON.parse(node.dataset.chart);
+    const say = figure[option.unit] || figure.count;
+    const ink = style("--ink-2"), line = style("--line");
+    const axis = { axisLine: { lineStyle: { color: line } }, axisTick: { show: false }, axisLabel: { color: ink, hideOverlap: true }, splitLine: { lineStyle: { color: line } }, nameTextStyle: { color: ink } };
+    const dress = (one, own) => Object.assign({}, axis, own, one, { axisLabel: Object.assign({}, axis.axisLabel, own.axisLabel, one.axisLabel) });
+    const many = (found, make) => (Array.isArray(found) ? found.map(make) : found && make(found));
+    option.xAxis = many(option.xAxis, (one) => dress(one, one.type === "value" ? { axisLabel: { formatter: say } } : { splitLine: { show: false } }));
+    option.yAxis = many(option.yAxis, (one) => dress(one, one.type === "value" ? { axisLabel: { formatter: say } } : { splitLine: { show: false } }));
+    const names = (option.series || []).filter((one) => one.name && !one.silent);
+    const full = Object.assign({
+      color: style("--series").split(",").map((each) => each.trim()),
+      animation: !matchMedia("(prefers-reduced-motion: reduce)").matches,
+      animationDuration: 250,
+      grid: { left: 8, right: 12, top: names.length > 1 ? 36 : 12, bottom: 4, containLabel: true },
+      legend: names.length > 1 ? { top: 0, left: 0, itemWidth: 10, itemHeight: 10, icon: "roundRect", textStyle: { color: ink }, type: "scroll", data: names.map((one) => one.name) } : undefined,
+      tooltip: { trigger: "axis", renderMode: "richText", valueFormatter: (v) => (v == null ? "–" : say(v)), backgroundColor: style("--raised"), borderColor: line, textStyle: { color: style("--ink") }, axisPointer: { type: "shadow", shadowStyle: { color: style("--hover") } } },
+      textStyle: { fontFamily: style("--font") },
+      aria: { enabled: true },
+    }, option);
+    for (const one of full.series || []) if (one.type === "bar") one.barMaxWidth = one.barMaxWidth || 28;
+    const chart = echarts.init(node, null, { renderer: "svg" });
+    chart.setOption(full);
+    return chart;
+  }
+  function charts(within) {
+    if (typeof echarts === "undefined") return;
+    for (const node of within.querySelectorAll("[data-chart]:not([data-drawn])")) {
+      node.dataset.drawn = "1";
+      drawn.push([node, draw(node)]);
+    }
+  }
+  function redraw() {
+    for (const pair of drawn) { pair[1].dispose(); pair[1] = draw(pair[0]); }
+  }
+  addEventListener("resize", () => { for (const [, chart] of drawn) chart.resize(); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+
+  // menu and colours -----------------------------------------------------------------------------------------------
+  document.addEventListener("click", (event) => {
+    const menu = event.target.closest("[data-menu]");
+    if (menu) {
+      const open = document.body.classList.toggle("menu-open");
+      menu.setAttribute("aria-expanded", String(open));
+    }
+    if (event.target.closest("[data-theme-button]")) {
+      root.dataset.theme = dark() ? "light" : "dark";
+      localStorage.setItem("upshift-theme", root.dataset.theme);
+      redraw();
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.target.matches("input, textarea, select") || event.metaKey || event.ctrlKey || event.altKey) return;
+    if (event.key === "/") {
+      const search = document.querySelector("[data-search]");
+      if (search) { event.preventDefault(); search.focus(); }
+    }
+    if (event.key === "Escape" && document.body.classList.contains("menu-open")) document.querySelector("[data-menu]").click();
+  });
+
+  // live calls -----------------------------------------------------------------------------------------------------
+  const live = document.querySelector("[data-live]");
+  if (live) {
+    const says = live.querySelector("[data-live-says]"), button = live.querySelector("[data-live-button]");
+    let source = null;
+    const MOST = 100;
+    function start() {
+      source = new EventSource(live.dataset.live);
+      source.onmessage = (event) => {
+        const found = JSON.parse(event.data);
+        says.textContent = found.calls.toLocaleString() + (found.calls === 1 ? " call" : " calls") + " in the last second" + (found.refused ? ", " + found.refused + " refused" : "");
+        const rows = document.getElementById("rows");
+        if (!found.rows || !rows) return;
+        rows.insertAdjacentHTML("afterbegin", found.rows);
+        while (rows.rows.length > MOST) rows.deleteRow(-1);
+        times(rows);
+      };
+      source.onerror = () => { says.textContent = "not connected; trying again"; };
+    }
+    button.addEventListener("click", () => {
+      const on = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", String(on));
+      if (on) start(); else { source.close(); says.textContent = "paused"; }
+    });
+    start();
+  }
+
+  function ready(within) { times(within); charts(within); }
+  ready(document);
+  document.body.addEventListener("htmx:afterSettle", (event) => ready(event.target));
+})();

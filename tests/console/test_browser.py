@@ -1,0 +1,169 @@
+"""Does the console work in a browser: no error, no serious finding of axe, charts drawn, live rows, keys, phone width?"""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import uvicorn
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser as Chromium
+from playwright.sync_api import Page, sync_playwright
+from tests.admin.installation import HOUR, NOW, Installation, alert
+from tests.browser import chromium
+from tests.console.conftest import Browser
+
+from upshift.console.app import MENU
+from upshift.model.budget import Bucket
+from upshift.model.key import Role
+from upshift.model.metered import Outcome
+
+FOUND = chromium()
+pytestmark = pytest.mark.skipif(FOUND is None, reason="no Chromium here; python -m tests.browser installs one")
+
+SERIOUS = {"serious", "critical"}
+MORE = ("traffic/up_0001", "budgets/acme/chat/alice")
+PAGES = [*(entry.path.removeprefix("/console/") for entry in MENU), *MORE]
+
+
+async def _used(installation: Installation) -> None:
+    made = installation.call
+    await installation.spend(
+        made(),
+        made(user="bob", outcome=Outcome.REFUSED),
+        made(cost=None),
+        made(bucket=Bucket.DEGRADED, at=NOW - 30 * HOUR),
+        alerts=[alert()],
+    )
+
+
+@pytest.fixture
+def site(installation: Installation) -> Iterator[tuple[str, str]]:
+    """The console on a port, with some use: its URL, and an admin's key."""
+    # In a thread: Playwright has an event loop in this one.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, _used(installation)).result()
+    browser = Browser(installation)
+    server = uvicorn.Server(
+        uvicorn.Config(browser.client.app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}", browser.secret(Role.ADMIN)
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Chromium]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=FOUND, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def opened(chrome: Chromium, site: tuple[str, str], width: int, scheme: str) -> tuple[Page, list[str]]:
+    """A page that is signed in, and what its console complains of."""
+    url, key = site
+    context = chrome.new_context(
+        viewport={"width": width, "height": 900}, color_scheme="dark" if scheme == "dark" else "light"
+    )
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{url}/console/")
+    page.fill("#key", key)
+    page.click("button.primary")
+    page.wait_for_url("**/console/")
+    return page, complaints
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+def test_every_page_is_sound_and_accessible(chrome: Chromium, site: tuple[str, str], width: int, scheme: str) -> None:
+    page, complaints = opened(chrome, site, width, scheme)
+    for path in PAGES:
+        page.goto(f"{site[0]}/console/{path}")
+        page.wait_for_load_state("load")
+        found = Axe().run(page).response["violations"]
+        serious = [
+            (each["id"], [node["html"][:120] for node in each["nodes"][:3]])
+            for each in found
+            if each["impact"] in SERIOUS
+        ]
+        assert not serious, (path, serious)
+        wide = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+        assert not wide, f"{path} is wider than {width}"
+    assert not complaints
+    page.context.close()
+
+
+def test_charts_are_drawn_and_times_are_the_viewers(chrome: Chromium, site: tuple[str, str]) -> None:
+    page, complaints = opened(chrome, site, 1200, "light")
+    page.wait_for_selector("[data-chart] svg")
+    shown = page.locator("time[data-shown]").count()
+    assert shown == page.locator("time").count() > 0
+    page.click("[data-theme-button]")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert not complaints
+    page.context.close()
+
+
+def test_the_keyboard_reaches_search_and_content(chrome: Chromium, site: tuple[str, str]) -> None:
+    page, _ = opened(chrome, site, 1200, "light")
+    page.goto(f"{site[0]}/console/budgets")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.type") == "search"
+    page.keyboard.type("alice")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**q=alice*")
+    assert page.locator("tbody tr").count() > 0
+    page.context.close()
+
+
+def test_calls_show_while_they_close(chrome: Chromium, site: tuple[str, str], installation: Installation) -> None:
+    page, complaints = opened(chrome, site, 1200, "light")
+    page.goto(f"{site[0]}/console/traffic")
+    page.locator("[data-live-says]", has_text="in the last second").wait_for()
+    installation.count = 900
+    late = installation.call(user="late-comer")
+    made = threading.Thread(target=lambda: asyncio.run(installation.spend(late)))
+    made.start()
+    page.wait_for_selector("tbody tr:first-child >> text=late-comer", timeout=20_000)
+    made.join()
+    assert not complaints
+    page.context.close()
+
+
+def test_a_key_is_issued_and_shown_once(chrome: Chromium, site: tuple[str, str]) -> None:
+    page, complaints = opened(chrome, site, 1200, "light")
+    page.goto(f"{site[0]}/console/keys")
+    page.click("summary")
+    page.fill("input[name=name]", "a new bot")
+    page.fill("input[name=tenant]", "acme")
+    page.fill("input[name=user]", "alice")
+    page.click("form.form button.primary")
+    page.wait_for_selector("code.secret")
+    assert page.locator("code.secret").inner_text().startswith("upk_")
+    page.reload()
+    assert page.locator("code.secret").count() == 0
+    assert page.locator("tbody >> text=a new bot").count() == 1
+    assert not complaints
+    page.context.close()
+
+
+def test_the_menu_opens_on_a_phone(chrome: Chromium, site: tuple[str, str]) -> None:
+    page, _ = opened(chrome, site, 390, "light")
+    assert not page.locator("nav.menu").is_visible()
+    page.click("[data-menu]")
+    assert page.locator("nav.menu").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator("nav.menu").is_visible()
+    page.context.close()
