@@ -2,6 +2,7 @@
 
 import importlib.resources
 import os
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from rich.text import Text
 
 from upshift.cli.terminal import Json, desk_at, emit, err, fail, failing, out, place_of
+from upshift.plan_file.problems import nearest
 from upshift.settings import PREFIX
 
 app = typer.Typer(add_completion=False)
@@ -20,6 +22,9 @@ def init(
     db: Annotated[
         str | None, typer.Option("--db", help="The database; DIR/upshift.db or UPSHIFT_DB unless said.")
     ] = None,
+    example: Annotated[
+        str | None, typer.Option("--example", help="Begin with an example instead of the starter: scale-out.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Write a starter plan and .env.example, create the database, and show the admin key, once."""
@@ -30,9 +35,10 @@ def init(
         if isinstance(each, Path) and each.exists():
             fail(f"{each} exists already; nothing was written", as_json=json_)
     starter = importlib.resources.files("upshift.cli") / "starter"
+    begun = starter / "plan.yaml" if example is None else _example(example)
     with failing(json_):
         folder.mkdir(parents=True, exist_ok=True)
-        plan.write_text((starter / "plan.yaml").read_text("utf-8"), "utf-8")
+        plan.write_text(begun.read_text("utf-8"), "utf-8")
         environment.write_text((starter / "env.example").read_text("utf-8"), "utf-8")
     with desk_at(where, json_, create=True) as desk:
         issued = desk.first_admin()
@@ -52,3 +58,14 @@ def init(
         f"  upshift key issue --name me --tenant acme --user alice{option}",
         soft_wrap=True,
     )
+
+
+def _example(name: str) -> Traversable:
+    """The plan of an example. Raises what the command line says of a name that is none."""
+    files = (importlib.resources.files("upshift.cli") / "examples").iterdir()
+    known = {each.name.removesuffix(".yaml"): each for each in files if each.name.endswith(".yaml")}
+    if name not in known:
+        remedy = nearest(name, known)
+        message = f"there is no example {name!r}; there is {', '.join(sorted(known))}. {remedy}".strip()
+        raise typer.BadParameter(message, param_hint="--example")
+    return known[name]

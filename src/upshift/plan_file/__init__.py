@@ -7,10 +7,15 @@ checked    does it hang together                     reach       can everybody b
 prices     the plan's figures or the catalogue's     compiled    the Snapshot, its document and its hash
 routes     is there a second one where one is needed texts       names, addresses, headers
 difference what a change of plan does                schema      for editors
+parts      what every part of a plan has in common   outlined    the Outline that forecasts read
+books      playbooks, read and checked
+
+declared_planning, figures and checked_planning are the same for estimates, budgets, people and agents.
 """
 
 from upshift.plan_file.compiled import compile_document
-from upshift.plan_file.difference import Consequence, difference
+from upshift.plan_file.difference import Consequence, Kind, difference
+from upshift.plan_file.outlined import outline_document
 from upshift.plan_file.problems import PlanError, Problem, Severity
 from upshift.plan_file.reading import Checked, NotServed, load, loads
 from upshift.plan_file.schema import json_schema
@@ -18,6 +23,7 @@ from upshift.plan_file.schema import json_schema
 __all__ = [
     "Checked",
     "Consequence",
+    "Kind",
     "NotServed",
     "PlanError",
     "Problem",
@@ -27,4 +33,5 @@ __all__ = [
     "json_schema",
     "load",
     "loads",
+    "outline_document",
 ]

@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 from upshift.plan_file.declared import Ceiling, Ceilings, Gate, Model, Offer, Plan, Price, Provider, Workload
 from upshift.plan_file.faults import Findings
 from upshift.plan_file.locate import Path
+from upshift.plan_file.outlined import signs_off
 from upshift.plan_file.prices import Terms
 from upshift.plan_file.problems import nearest, shown
 from upshift.plan_file.quantities import exact_dollars
@@ -29,8 +30,9 @@ def check(plan: Plan, findings: Findings) -> None:
         _model_tier(name, tier.models, findings)
     for name, gate in plan.gates.items():
         _gate(name, gate, findings)
+    owned = signs_off(plan)
     for name, workload in plan.workloads.items():
-        _workload(name, workload, findings)
+        _workload(name, workload, findings, owned=owned)
     if not any(workload.status == "committed" for workload in plan.workloads.values()):
         findings.warn(("workloads",), "no workload is committed, so nothing is served", key=True)
 
@@ -304,7 +306,8 @@ def _never_reached(
         findings.warn((*path, name), f"{larger} a {name} is more than {smaller} a {window}, so it is never reached")
 
 
-def _workload(name: str, workload: Workload, findings: Findings) -> None:
+def _workload(name: str, workload: Workload, findings: Findings, *, owned: bool) -> None:
+    """`owned`: who answers for it has to be said, and is asked for elsewhere."""
     path: Path = ("workloads", name)
     bound = workload.status != "candidate"
     gates = _known(findings, "gates")
@@ -320,7 +323,7 @@ def _workload(name: str, workload: Workload, findings: Findings) -> None:
             findings.report(
                 (*path, "models"), "a committed workload has no models", expected="a model tier", remedy=remedy
             )
-        if workload.owner is None:
+        if workload.owner is None and not owned:
             what = "a committed workload has no owner"
             findings.warn((*path, "owner"), what, remedy="Add 'owner:' with who answers for it.")
     for key in ("pod", "project"):

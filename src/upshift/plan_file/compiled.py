@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -23,8 +23,11 @@ from upshift.model.ids import (
     UserId,
     WorkloadId,
 )
+from upshift.model.pool import Pool
 from upshift.model.span import Window
 from upshift.plan_file import declared
+from upshift.plan_file.compiled_agents import agents_of, interfaces_of
+from upshift.plan_file.compiled_pools import pools_of
 from upshift.plan_file.prices import Terms, offer_key
 from upshift.traffic.snapshot import (
     Ceiling,
@@ -48,12 +51,13 @@ from upshift.traffic.targets import narrowed
 
 K = TypeVar("K")
 V = TypeVar("V")
+Made = TypeVar("Made")
 
 
 def document_of(plan: declared.Plan, terms: Mapping[str, Terms]) -> str:
     """The canonical JSON of a plan and of the prices it was settled with: the same for every way of writing it."""
     parts = {
-        "plan": plan.model_dump(mode="json", exclude_none=True),
+        "plan": plan.model_dump(mode="json", exclude_none=True, by_alias=True),
         "terms": {name: msgspec.to_builtins(each) for name, each in terms.items()},
     }
     return json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -61,6 +65,11 @@ def document_of(plan: declared.Plan, terms: Mapping[str, Terms]) -> str:
 
 def compile_document(document: str) -> Snapshot:
     """The Snapshot of a kept document. Raises ValueError for text that `document_of` did not make."""
+    return of_document(document, compile_plan)
+
+
+def of_document(document: str, make: Callable[[declared.Plan, Mapping[str, Terms], PlanHash], Made]) -> Made:
+    """What `make` makes of a kept document. Raises ValueError for text that `document_of` did not make."""
     parts = json.loads(document)
     if not isinstance(parts, dict) or parts.keys() != {"plan", "terms"}:
         raise ValueError("this is not the document of a plan")
@@ -70,7 +79,7 @@ def compile_document(document: str) -> Snapshot:
     except msgspec.ValidationError as error:
         raise ValueError(f"this is not the document of a plan: {error}") from error
     try:
-        return compile_plan(plan, terms, hash_of(document))
+        return make(plan, terms, hash_of(document))
     except KeyError as error:
         raise ValueError(f"this is not the document of a plan: nothing in it is named {error}") from error
 
@@ -82,21 +91,19 @@ def hash_of(document: str) -> PlanHash:
 
 def compile_plan(plan: declared.Plan, terms: Mapping[str, Terms], plan_hash: PlanHash) -> Snapshot:
     """The Snapshot of a checked plan. `terms` holds what was settled for each model."""
-    providers = {ProviderId(name): _provider(name, each) for name, each in sorted(plan.providers.items())}
-    by_name = {name: _model(name, each, providers, terms) for name, each in sorted(plan.models.items())}
-    tiers = {
-        ModelTierId(name): tuple(by_name[member] for member in each.models)
-        for name, each in sorted(plan.model_tiers.items())
-    }
+    providers, by_name, tiers = _served(plan, terms)
     gates = {name: _gate(name, each) for name, each in plan.gates.items()}
     everybody = frozenset(TenantId(name) for name in plan.tenants)
+    pools = pools_of(plan)
     return Snapshot(
         hash=plan_hash,
         name=plan.name,
         tenants=_frozen({TenantId(name): _tenant(name, each) for name, each in sorted(plan.tenants.items())}),
         workloads=_frozen(
             {
-                WorkloadId(name): _workload(name, each, _pinned(each, tiers, providers), providers, gates, everybody)
+                WorkloadId(name): _workload(
+                    name, each, _pinned(each, tiers, providers), providers, gates, everybody, pools
+                )
                 for name, each in sorted(plan.workloads.items())
                 if each.status == "committed"
             }
@@ -108,7 +115,32 @@ def compile_plan(plan: declared.Plan, terms: Mapping[str, Terms], plan_hash: Pla
         roles=_frozen(
             {ModelTierId(name): each.role for name, each in sorted(plan.model_tiers.items()) if each.role is not None}
         ),
+        agents=_frozen(dict(agents_of(plan.agents))),
+        interfaces=_frozen(dict(interfaces_of(plan.interfaces))),
     )
+
+
+def primaries(plan: declared.Plan, terms: Mapping[str, Terms]) -> dict[str, tuple[Model, ...]]:
+    """The models of each workload's primary tier, as far as its pin lets it use them, whatever its status."""
+    providers, _, tiers = _served(plan, terms)
+    return {
+        name: _pinned(each, tiers, providers)[ModelTierId(each.models.primary)]
+        for name, each in plan.workloads.items()
+        if each.models is not None
+    }
+
+
+def _served(
+    plan: declared.Plan, terms: Mapping[str, Terms]
+) -> tuple[dict[ProviderId, Provider], dict[str, Model], dict[ModelTierId, tuple[Model, ...]]]:
+    """Providers, models by name, and model tiers."""
+    providers = {ProviderId(name): _provider(name, each) for name, each in sorted(plan.providers.items())}
+    by_name = {name: _model(name, each, providers, terms) for name, each in sorted(plan.models.items())}
+    tiers = {
+        ModelTierId(name): tuple(by_name[member] for member in each.models)
+        for name, each in sorted(plan.model_tiers.items())
+    }
+    return providers, by_name, tiers
 
 
 def _frozen(mapping: dict[K, V]) -> Mapping[K, V]:
@@ -291,6 +323,7 @@ def _workload(
     providers: Container[str],
     gates: Mapping[str, Gate],
     everybody: frozenset[TenantId],
+    pools: Mapping[str, Pool],
 ) -> Workload:
     if each.models is None or each.gate is None:
         raise ValueError(f"workload {name} is committed without models or a gate")
@@ -310,4 +343,5 @@ def _workload(
         substitutes=tiers[substitute] if substitute is not None else (),
         gate=gates[each.gate],
         routing=_routing(each.route, tiers, providers),
+        pool=pools.get(name),
     )

@@ -1,10 +1,10 @@
 """What may a plan say?"""
 
+import operator
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -14,6 +14,11 @@ from pydantic import (
     model_validator,
 )
 
+from upshift.plan_file.declared_agents import Agent, Interface
+from upshift.plan_file.declared_planning import Budgets, Estimate, Ops, Said, Users
+from upshift.plan_file.declared_pools import Capacity, PoolShare
+from upshift.plan_file.figures import QuarterOf
+from upshift.plan_file.parts import RULE_TAG, TIERS_TAG, Declared
 from upshift.plan_file.quantities import (
     MONEY_PATTERN,
     TOKENS_PATTERN,
@@ -23,12 +28,8 @@ from upshift.plan_file.quantities import (
     Tokens,
     looks_like_money,
 )
-from upshift.plan_file.texts import Email, HeaderName, HeaderValue, KeyName, Name, Step, Url, UserName
+from upshift.plan_file.texts import Email, HeaderName, HeaderValue, KeyName, Name, Step, Url, UserName, WorkloadName
 from upshift.traffic.snapshot import Ability, Dialect, HoldPolicy, Local, OnDisconnect, Order, Overage, TierRole
-
-RULE_TAG = "<rule>"
-TIERS_TAG = "<by tier>"
-"""Stand in the location of an error below `degraded`, though not in the text."""
 
 
 def _ladder(value: Any) -> Any:
@@ -50,21 +51,6 @@ def _off(value: Any) -> Any:
 
 
 _LOCAL_SCHEMA = {"enum": [True, False, *(str(kind) for kind in Local)], "examples": ["ollama"]}
-
-
-class Declared(BaseModel):
-    """Part of a plan. A key with nothing after it counts as not written."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _written(cls, data: Any) -> Any:
-        if data is None:
-            return {}
-        if isinstance(data, dict):
-            return {key: value for key, value in data.items() if value is not None}
-        return data
 
 
 class Timeouts(Declared):
@@ -236,6 +222,8 @@ class Pod(Declared):
 
     lead: str | None = None
     """The user who leads it."""
+    year: Money | None = None
+    """What it may spend in a calendar year."""
 
 
 class Project(Declared):
@@ -393,7 +381,7 @@ class Route(Declared):
     """Where a call goes on when a provider fails before its answer has begun: same-model at another provider,
     same-tier, tier NAME, or none."""
     retries: Annotated[int, Field(ge=0, le=5)] = 0
-    """Tries beyond one on each route, after a pause."""
+    """Tries of a call on routes that have failed already, after a pause; counted over all of its routes."""
     retry_unsure: bool = False
     """Whether a call is also tried again when it may have been billed already: sent, and no answer came."""
     hedge_after: Annotated[
@@ -407,6 +395,10 @@ class Route(Declared):
     """Whether a session stays on the route whose prompt cache it has filled."""
 
 
+_STRAIGHT = Route()
+"""One for all workloads without: as a plain default it would be copied deeply for each."""
+
+
 class Workload(Declared):
     """A use of models that is budgeted for itself."""
 
@@ -416,6 +408,20 @@ class Workload(Declared):
     """Who answers for it."""
     status: Literal["candidate", "planned", "committed"] = "candidate"
     """Only committed workloads are served."""
+    ships: QuarterOf | None = None
+    """The quarter in which it begins to be served."""
+    retires: QuarterOf | None = None
+    """The first quarter in which it no longer is."""
+    stakeholder: Said | None = None
+    """Who asks for it: a department or a customer."""
+    sla: Said | None = None
+    """What it is promised, e.g. 99.5% within 8s."""
+    shape: Said | None = None
+    """Its kind of work, e.g. chat, review or batch."""
+    users: Users | None = None
+    """How many people use it: in all, or by customer tier."""
+    estimate: Estimate | None = None
+    """What one of them uses in a month, and what it asks of machines and people."""
     tenants: list[str] | None = None
     """The tenants that may use it; without it, all of them."""
     pod: str | None = None
@@ -426,8 +432,12 @@ class Workload(Declared):
     """Which models serve it."""
     gate: str | None = None
     """The gate that holds its spend: mandatory for planned and committed workloads."""
-    route: Route = Route()
+    route: Annotated[Route, Field(default_factory=lambda: _STRAIGHT)]
     """How its calls find a provider, and what happens when one fails."""
+    capacity: Capacity | None = None
+    """A capacity pool of its own."""
+    pool: PoolShare | None = None
+    """Its part in a pool that several workloads share."""
 
 
 class Plan(Declared):
@@ -453,5 +463,18 @@ class Plan(Declared):
     """Projects, by name."""
     gates: dict[Name, Gate] = {}
     """What holds spend, by name."""
-    workloads: dict[Name, Workload] = {}
+    pools: Annotated[dict[Name, Capacity], Field(exclude_if=operator.not_)] = {}
+    """Capacity pools that several workloads share, by name."""
+    workloads: dict[WorkloadName, Workload] = {}
     """Uses of models, by name."""
+    agents: Annotated[dict[Name, Agent], Field(exclude_if=operator.not_)] = {}
+    """Agents of the system, by name."""
+    interfaces: Annotated[dict[Name, Interface], Field(exclude_if=operator.not_)] = {}
+    """Which agents speak to which, by name."""
+    sign_offs: Literal["required", "waived"] | None = None
+    """Whether planned and committed workloads need a complete estimate and sign-offs. Without it, they do as soon as
+    any workload states an estimate."""
+    budgets: Annotated[Budgets, Field(exclude_if=Budgets().__eq__)] = Budgets()
+    """Owners and cadences of the three budgets, and the reserve over them."""
+    ops: Annotated[Ops, Field(exclude_if=Ops().__eq__)] = Ops()
+    """Staffing, in hours a week."""

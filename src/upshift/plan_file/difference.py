@@ -11,6 +11,8 @@ from upshift.model.ids import PlanHash, TierId
 from upshift.model.money import Nano, show_money
 from upshift.model.rates import Rates
 from upshift.model.tokens import show_tokens
+from upshift.plan_file.difference_agents import agents_moved
+from upshift.plan_file.difference_pools import pools_moved
 from upshift.traffic.snapshot import Ceiling, Gate, Model, Provider, Routing, Shape, Snapshot, Tenant, Workload
 
 N = TypeVar("N", bound=str)
@@ -30,6 +32,11 @@ class Kind(StrEnum):
     MODEL = "model"
     PRICE = "price"
     PROVIDER = "provider"
+    CAPACITY = "capacity"
+    INTERFACE = "interface"
+    STATUS = "status"
+    SIGN_OFF = "sign-off"
+    COST = "cost"
 
 
 class Consequence(msgspec.Struct, frozen=True):
@@ -49,6 +56,8 @@ def difference(old: Snapshot | None, new: Snapshot) -> list[Consequence]:
         *_models(before, new),
         *_roles(before, new),
         *_providers(before, new),
+        *(Consequence(Kind.CAPACITY, name, text) for name, text in pools_moved(before, new)),
+        *(Consequence(Kind.INTERFACE, name, text) for name, text in agents_moved(before, new)),
     ]
 
 

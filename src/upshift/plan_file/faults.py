@@ -6,10 +6,12 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from upshift.plan_file.declared import RULE_TAG, TIERS_TAG, Plan
+from upshift.plan_file.declared import Plan
 from upshift.plan_file.locate import Node, Path, Spot
+from upshift.plan_file.parts import RULE_TAG, TIERS_TAG
 from upshift.plan_file.problems import Problem, Severity, nearest, one_of, shown
 
 _ROUNDS = 6
@@ -47,12 +49,14 @@ class Findings:
         """Adds a warning."""
         self.report(path, what, value=value, remedy=remedy, key=key, severity=Severity.WARNING)
 
-    def unknown(self, path: Path, name: str, kind: str, known: Iterable[str], remedy: str = "") -> None:
+    def unknown(
+        self, path: Path, name: str, kind: str, known: Iterable[str], remedy: str = "", *, key: bool = False
+    ) -> None:
         """Adds that `name` is not among the `known` things of a kind, e.g. 'a gate'."""
         names = list(known)
         expected = one_of(names) or f"{kind}, but the plan defines none"
         best = remedy or nearest(name, names)
-        self.report(path, f"{shown(name)} is not {kind}", value=name, expected=expected, remedy=best)
+        self.report(path, f"{shown(name)} is not {kind}", value=name, expected=expected, remedy=best, key=key)
 
     def spoiled_within(self, path: Path) -> bool:
         """Whether something in the value at `path` is known to be wrong, so that it may only seem to be missing."""
@@ -135,6 +139,7 @@ class Findings:
 def read(findings: Findings) -> Plan | None:
     """The declared plan of a text without what is wrong, which is reported; None when too little is left."""
     data = findings.root.plain()
+    _write_schemas(data, findings.root)
     for _ in range(_ROUNDS):
         try:
             return Plan.model_validate(data)
@@ -146,6 +151,15 @@ def read(findings: Findings) -> Plan | None:
                 _drop(data, spoiled)
             data.update({key: value for key, value in _FILLERS.items() if data.get(key) is None})
     return None
+
+
+def _write_schemas(data: dict[str, Any], root: Node) -> None:
+    """JSON Schemas are the one part of a plan in which 3 and '3' differ."""
+    for name in root.names("interfaces"):
+        for field in ("request", "response"):
+            node = root.get(("interfaces", name, field, "payload"))
+            if node is not None:
+                data["interfaces"][name][field]["payload"] = node.literal()
 
 
 def _dotted(path: Path) -> str:
@@ -195,17 +209,27 @@ def _found(value: Any) -> str:
 def fields_at(path: Path) -> tuple[str, ...]:
     """The fields that may be written at `path`; none where names are free."""
     found = _type_at(path)
-    return tuple(found.model_fields) if isinstance(found, type) and issubclass(found, BaseModel) else ()
+    if not (isinstance(found, type) and issubclass(found, BaseModel)):
+        return ()
+    return tuple(field.alias or name for name, field in found.model_fields.items())
 
 
 def description(path: Path) -> str:
     """What the field at `path` is for."""
     owner = _type_at(path[:-1])
-    if isinstance(owner, type) and issubclass(owner, BaseModel) and path[-1] in owner.model_fields:
-        text = owner.model_fields[str(path[-1])].description or ""
+    field = _field(owner, str(path[-1])) if isinstance(owner, type) and issubclass(owner, BaseModel) else None
+    if field is not None:
+        text = field.description or ""
         text = " ".join(text.split()).rstrip(".")
         return text if text[1:2].isupper() else text[:1].lower() + text[1:]
     return ""
+
+
+def _field(owner: type[BaseModel], name: str) -> FieldInfo | None:
+    found = owner.model_fields.get(name)
+    if found is not None and found.alias is None:
+        return found
+    return next((field for field in owner.model_fields.values() if field.alias == name), None)
 
 
 def _type_at(path: Path) -> Any:
@@ -213,7 +237,7 @@ def _type_at(path: Path) -> Any:
     for step in path:
         found = _bare(found)
         if isinstance(found, type) and issubclass(found, BaseModel):
-            field = found.model_fields.get(str(step))
+            field = _field(found, str(step))
             found = field.annotation if field is not None else None
         elif get_origin(found) in {dict, list}:
             found = get_args(found)[-1]

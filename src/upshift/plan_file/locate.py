@@ -1,5 +1,6 @@
 """Where in the text does each value of a plan stand?"""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
@@ -14,6 +15,13 @@ _CORE = "tag:yaml.org,2002:"
 _PLAIN_TAGS = frozenset(_CORE + name for name in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq"))
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _MERGE = "<<"
+
+_THREE_DIGITS = re.compile(r"\d{3}(\.\d+)?\D*", re.ASCII)
+_LEADING_DIGITS = re.compile(r"\D*\d{1,3}(,\d{3})*", re.ASCII)
+
+_BOOLS = dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
+_WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,400}", re.ASCII)
+_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
 
 MOST_BYTES = 16_000_000
 MOST_NODES = 1_000_000
@@ -35,7 +43,7 @@ class Node:
     1.10 that becomes 1.1. The declared types decide what text means.
     """
 
-    __slots__ = ("content", "depth", "keys", "size", "spot")
+    __slots__ = ("content", "depth", "keys", "quoted", "size", "spot")
 
     def __init__(self, spot: Spot, content: "str | dict[str, Node] | list[Node] | None") -> None:
         self.spot = spot
@@ -45,6 +53,8 @@ class Node:
         """Values in it, once its aliases are written out."""
         self.depth = 1
         """Levels in it, once its aliases are written out."""
+        self.quoted = False
+        """It is text that was written in quotes, or as a block."""
 
     def plain(self) -> Any:
         """The value as plain data, fresh, free to be changed."""
@@ -53,6 +63,14 @@ class Node:
         if isinstance(self.content, list):
             return [node.plain() for node in self.content]
         return self.content
+
+    def literal(self) -> Any:
+        """The value as plain data. What is not quoted is what YAML's core schema takes it for: 3 is a number."""
+        if isinstance(self.content, dict):
+            return {key: node.literal() for key, node in self.content.items()}
+        if isinstance(self.content, list):
+            return [node.literal() for node in self.content]
+        return self.content if self.quoted or self.content is None else _meant(self.content)
 
     def at(self, path: Path) -> Spot:
         """Where the value at `path` stands, or where the nearest value around it is named."""
@@ -131,20 +149,28 @@ def parse(text: str, file: str) -> Node:
 def _events(text: str) -> Iterator[Any]:
     # Events rather than yaml.compose: the composer recurses, so that a file of brackets would end the process, and it
     # resolves scalars, which is not wanted.
-    events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
-    return events
+    loader = _LOADER(text)
+    try:
+        event = None
+        while not isinstance(event, yaml.StreamEndEvent):
+            event = loader.get_event()
+            yield event
+    finally:
+        loader.dispose()
 
 
 class _Open:
     """A collection that is being read: its anchor, and the key that waits for its value."""
 
-    __slots__ = ("anchor", "key", "key_spot", "node", "written")
+    __slots__ = ("anchor", "key", "key_spot", "named", "node", "written")
 
     def __init__(self, node: Node, anchor: str | None) -> None:
         self.node = node
         self.anchor = anchor
         self.key: str | None = None
         self.key_spot = node.spot
+        self.named = isinstance(node.content, dict)
+        """Whether its values have names."""
         self.written: set[str] = set()
         """Keys written out, which win over those that come by '<<'."""
 
@@ -163,7 +189,9 @@ class _Tree:
     def build(self, events: Iterator[Any]) -> Node | None:
         documents = 0
         for event in events:
-            if isinstance(event, yaml.DocumentStartEvent):
+            if type(event) is yaml.ScalarEvent:
+                self._scalar(event)
+            elif isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
                     what = "a second document begins here"
@@ -183,22 +211,42 @@ class _Tree:
             node = self.anchors.get(event.anchor or "")
             if node is None:
                 known = list(self.anchors)
-                _refuse(spot, f"*{event.anchor} names no finished anchor", "", nearest(str(event.anchor), known))
+                what = f"*{event.anchor} names no finished anchor"
+                _refuse(spot, what, "a value that is marked with & above", nearest(str(event.anchor), known))
             self._grow(spot, node.size, node.depth)
             self._place(node, spot)
             return
-        if event.tag is not None and event.tag not in _PLAIN_TAGS and event.tag != "!":
-            what = f"the tag {shown(event.tag)} means nothing in a plan"
-            _refuse(spot, what, "a plain value", "Remove the tag.")
-        if isinstance(event, yaml.ScalarEvent):
-            self._grow(spot, 1)
-            plain = event.implicit[0] or event.tag == _CORE + "null"
-            node = Node(spot, None if plain and event.value in _NULLS else event.value)
-            self._finish(node, event.anchor)
-            return
+        self._tagged(event, spot)
         self._grow(spot, 1)
         content: dict[str, Node] | list[Node] = {} if isinstance(event, yaml.MappingStartEvent) else []
         self.open.append(_Open(Node(spot, content), event.anchor))
+
+    def _scalar(self, event: Any) -> None:
+        # Nine of ten events are scalars, and half of these are keys, which need no node.
+        mark = event.start_mark
+        spot = Spot(self.file, mark.line + 1, mark.column + 1)
+        if event.tag is not None:
+            self._tagged(event, spot)
+        self.count += 1
+        if self.count > MOST_NODES or len(self.open) >= DEEPEST:
+            self._grow(spot, 0, 1)
+        text = event.value
+        if text in _NULLS and (event.implicit[0] or event.tag == _CORE + "null"):
+            text = None
+        owner = self.open[-1] if self.open else None
+        if text is not None and owner is not None and owner.key is None and event.anchor is None and owner.named:
+            owner.key, owner.key_spot = text, spot
+            return
+        node = Node(spot, text)
+        node.quoted = not event.implicit[0]
+        if event.anchor is not None:
+            self.anchors[event.anchor] = node
+        self._place(node, spot)
+
+    def _tagged(self, event: Any, spot: Spot) -> None:
+        if event.tag is not None and event.tag not in _PLAIN_TAGS and event.tag != "!":
+            what = f"the tag {shown(event.tag)} means nothing in a plan"
+            _refuse(spot, what, "a plain value", "Remove the tag.")
 
     def _finish(self, node: Node, anchor: str | None) -> None:
         if isinstance(node.content, (dict, list)):
@@ -226,8 +274,29 @@ class _Tree:
                 _refuse(spot, what, "text", "Write a name before the colon; quote it if it begins with [ or {.")
             owner.key, owner.key_spot = node.content, spot
         else:
+            if node.content is None and _THREE_DIGITS.fullmatch(owner.key):
+                self._split_number(owner, content, owner.key)
             self._put(owner, content, owner.key, node, spot)
             owner.key = None
+
+    def _split_number(self, owner: _Open, content: dict[str, Node], key: str) -> None:
+        """{month: 4,200} is a month of 4 and an empty 200: it is refused, for nothing else would tell."""
+        last = next(reversed(content.items()), None)
+        if last is None or not isinstance(last[1].content, str) or not _LEADING_DIGITS.fullmatch(last[1].content):
+            return
+        before, whole = last[1], f"{last[1].content},{key}"
+        self.problems.append(
+            Problem(
+                file=self.file,
+                line=before.spot.line,
+                column=before.spot.column,
+                path=".".join((*self._path(), last[0])),
+                value=whole,
+                what=f"within braces a comma ends the value, so that {shown(whole)} is read as {shown(before.content)}",
+                expected="a number without commas here, or one in quotes",
+                remedy="Write it without commas, or in quotes.",
+            )
+        )
 
     def _put(self, owner: _Open, content: dict[str, Node], key: str, node: Node, spot: Spot) -> None:
         if key == _MERGE:
@@ -264,6 +333,14 @@ class _Tree:
 
     def _spot(self, event: Any) -> Spot:
         return Spot(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
+
+
+def _meant(text: str) -> str | bool | int | float:
+    if text in _BOOLS:
+        return _BOOLS[text]
+    if _WHOLE_NUMBER.fullmatch(text):
+        return int(text)
+    return float(text) if _NUMBER.fullmatch(text) else text
 
 
 def merge(roots: Sequence[Node]) -> Node:
@@ -330,15 +407,20 @@ def _refuse(spot: Spot, what: str, expected: str = "", remedy: str = "") -> NoRe
 
 
 def _refuse_syntax(error: yaml.MarkedYAMLError, text: str, file: str) -> NoReturn:
-    mark = error.problem_mark or error.context_mark
+    unclosed = "quoted scalar" in (error.context or "") and error.context_mark is not None
+    mark = error.context_mark if unclosed else error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
     lines = text.splitlines()
     written = lines[line - 1] if line <= len(lines) else ""
-    remedy = ""
-    if "\t" in written[: len(written) - len(written.lstrip())] or "'\\t'" in (error.problem or ""):
+    remedy = "Indent it as what it stands beside, with spaces, and write 'name: value'."
+    if unclosed:
+        remedy = "Close the quote that begins here."
+    elif "\t" in written[: len(written) - len(written.lstrip())] or "'\\t'" in (error.problem or ""):
         remedy = "Indent with spaces; YAML does not allow tabs."
     elif written.lstrip()[:1] in {"@", "`", "%", "&", "*", "!"} or ": " in written.partition(": ")[2]:
         remedy = "Put the value in quotes."
+    elif "flow" in (error.context or ""):
+        remedy = "Close what was opened with [ or {, with commas between its parts."
     what = f"this is not YAML: {error.problem or 'it cannot be read'}"
     context = f" {error.context}" if error.context else ""
     _refuse(Spot(file, line, column), what + context, "", remedy)

@@ -40,6 +40,17 @@ def unfit(value: object, what: str, expected: str, remedy: str = "", secret: boo
     return PydanticCustomError("unfit", "{what}", ctx)
 
 
+def point_for_comma(text: str) -> str:
+    """What to write instead of 1,5M or 1.400.000; empty for what is not written so."""
+    found = re.fullmatch(r"(\D*)(\d{1,3}(?:\.\d{3})+|\d+),(\d{1,2}|\d{4,})(\D*)", text, re.ASCII)
+    if found is not None:
+        better = f"{found[1]}{found[2].replace('.', ',')}.{found[3]}{found[4]}".strip()
+        return f"Write '{better}': the point is decimal, and a comma only groups three digits."
+    if re.fullmatch(r"\D*\d{1,3}(\.\d{3}){2,}\D*", text, re.ASCII):
+        return f"Write '{text.strip().replace('.', ',')}': the point is decimal, and a comma groups three digits."
+    return ""
+
+
 def looks_like_money(value: object) -> bool:
     """Whether a ceiling in its short form is money rather than tokens."""
     return isinstance(value, str) and ("$" in value or "USD" in value.upper())
@@ -50,7 +61,7 @@ def _tokens(value: Any) -> int:
     try:
         count = parse_tokens(text)
     except ValueError:
-        remedy = "That is money: put it under 'money:'." if looks_like_money(value) else ""
+        remedy = "That is money: put it under 'money:'." if looks_like_money(value) else point_for_comma(text)
         raise unfit(value, "is not a whole number of tokens", TOKENS_LIKE, remedy) from None
     if count > MOST_TOKENS:
         raise unfit(value, "is more tokens than can be counted", f"at most {MOST_TOKENS:,}")
@@ -62,7 +73,7 @@ def _money(value: Any) -> Nano:
     try:
         nano = parse_money(text)
     except ValueError:
-        raise unfit(value, "is not an amount of money", MONEY_LIKE) from None
+        raise unfit(value, "is not an amount of money", MONEY_LIKE, point_for_comma(text)) from None
     if nano > MOST_NANO:
         raise unfit(value, "is more money than can be counted", f"at most ${MOST_NANO // 10**9:,}")
     return nano

@@ -1,6 +1,8 @@
 """How do files become a plan that may be applied, or the list of what is wrong with them?"""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -8,30 +10,44 @@ import msgspec
 
 from upshift.model.ids import WorkloadId
 from upshift.plan_file.checked import check, check_terms
+from upshift.plan_file.checked_agents import check_agents
+from upshift.plan_file.checked_planning import check_planning, still_lacking
+from upshift.plan_file.checked_pools import check_pools
 from upshift.plan_file.compiled import compile_plan, document_of, hash_of
 from upshift.plan_file.declared import Model, Offer, Plan, Provider
 from upshift.plan_file.faults import Findings, read
 from upshift.plan_file.locate import Node, merge, parse
+from upshift.plan_file.outlined import outline_of
 from upshift.plan_file.prices import UNLISTED, Listing, Terms, look_up, offer_key, terms
 from upshift.plan_file.problems import PlanError, Problem, Severity
 from upshift.plan_file.reach import check_reach
 from upshift.plan_file.routes import check_routes
+from upshift.planning.outline import Outline
 from upshift.traffic.snapshot import Snapshot
 
 _SUFFIXES = frozenset((".yaml", ".yml"))
 
 
 class NotServed(msgspec.Struct, frozen=True):
-    """A workload of the plan that is not served, for its `status` is candidate or planned."""
+    """A workload of the plan that is not served, for its `status` is candidate or planned.
+
+    `lacks` is what its capacity estimate lacks before it may move on, in words; none where it is complete or where the
+    plan waives sign-offs.
+    """
 
     workload: WorkloadId
     status: str
+    lacks: tuple[str, ...] = ()
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """A plan without errors. `document` is its canonical JSON, which compiles to the same snapshot and hash again."""
+    """A plan without errors. `document` is its canonical JSON, which compiles to the same snapshot and hash again.
+
+    `outline` is what forecasts and sign-offs read of it.
+    """
 
     snapshot: Snapshot
+    outline: Outline
     warnings: tuple[Problem, ...]
     document: str
     not_served: tuple[NotServed, ...]
@@ -44,21 +60,36 @@ def load(paths: Sequence[Path], today: date | None = None) -> Checked:
     """
     roots: list[Node] = []
     problems: list[Problem] = []
-    for file in _files(paths, problems):
-        text = _text(file, problems)
-        if text is not None:
-            try:
-                roots.append(parse(text, str(file)))
-            except PlanError as error:
-                problems += error.problems
-    if problems or not roots:
-        raise PlanError(problems or [_at(Path("."), "no plan was named", "a file or folder")])
-    return _checked(merge(roots), today)
+    with _not_collecting():
+        for file in _files(paths, problems):
+            text = _text(file, problems)
+            if text is not None:
+                try:
+                    roots.append(parse(text, str(file)))
+                except PlanError as error:
+                    problems += error.problems
+        if problems or not roots:
+            raise PlanError(problems or [_at(Path("."), "no plan was named", "a file or folder")])
+        return _checked(merge(roots), today)
 
 
 def loads(text: str, name: str = "<plan>", today: date | None = None) -> Checked:
     """The plan of one text, called `name` in messages. Raises PlanError with every problem there is."""
-    return _checked(merge([parse(text, name)]), today)
+    with _not_collecting():
+        return _checked(merge([parse(text, name)]), today)
+
+
+@contextmanager
+def _not_collecting() -> Iterator[None]:
+    """Without the collector of cycles: all of a plan lives until it is compiled, and looking through it again and again
+    took a third of the time of a large one."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _checked(root: Node, today: date | None) -> Checked:
@@ -68,19 +99,25 @@ def _checked(root: Node, today: date | None) -> Checked:
     if plan is not None:
         settled, assumed = _settled(plan, today or datetime.now(UTC).date())
         check(plan, findings)
+        check_planning(plan, findings)
+        check_agents(plan, findings)
         check_routes(plan, findings)
+        check_pools(plan, findings)
         check_reach(plan, settled, findings)
         check_terms(plan, settled, assumed, findings)
     problems = findings.sorted()
     if plan is None or any(problem.severity is Severity.ERROR for problem in problems):
         raise PlanError(problems)
     document = document_of(plan, settled)
+    plan_hash = hash_of(document)
+    outline = outline_of(plan, settled, plan_hash)
     return Checked(
-        snapshot=compile_plan(plan, settled, hash_of(document)),
+        snapshot=compile_plan(plan, settled, plan_hash),
+        outline=outline,
         warnings=tuple(problems),
         document=document,
         not_served=tuple(
-            NotServed(WorkloadId(name), each.status)
+            NotServed(WorkloadId(name), each.status, still_lacking(each) if outline.sign_offs else ())
             for name, each in sorted(plan.workloads.items())
             if each.status != "committed"
         ),

@@ -2,17 +2,26 @@
 
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema
+
 from upshift.plan_file.declared import Plan
+from upshift.plan_file.figures import kept
+from upshift.planning.outline import Spread
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a plan. It knows types and spellings; what refers to what is for the check."""
-    schema: dict[str, Any] = _tidy(Plan.model_json_schema())
+    schema: dict[str, Any] = _tidy(Plan.model_json_schema(schema_generator=_Described))
     schema["properties"]["upshift"]["enum"] = [1, "1"]
     del schema["properties"]["upshift"]["const"], schema["properties"]["upshift"]["type"]
     return {"$schema": DRAFT, **schema, "title": "Upshift plan"}
+
+
+class _Described(GenerateJsonSchema):
+    def encode_default(self, dft: Any) -> Any:
+        return kept(dft) if isinstance(dft, Spread) else super().encode_default(dft)
 
 
 def _tidy(part: Any) -> Any:
@@ -30,6 +39,12 @@ def _tidy(part: Any) -> Any:
         elif key == "anyOf" and {"type": "null"} in value:
             rest = [_tidy(each) for each in value if each != {"type": "null"}]
             tidy.update(rest[0] if len(rest) == 1 else {"anyOf": rest})
-        elif key != "title" and not (key == "default" and value is None):
+        elif key == "oneOf":
+            # One of them is told by looking at the value, which an editor cannot: it would find that two fit.
+            tidy["anyOf"] = [_tidy(each) for each in value]
+        elif key not in {"title", "discriminator"} and not (key == "default" and value is None):
             tidy[key] = _tidy(value)
+    if "patternProperties" in tidy:
+        # A name of another pattern is refused by the check; without this an editor would take whatever is in it.
+        tidy["additionalProperties"] = False
     return tidy

@@ -10,10 +10,12 @@ from upshift.plan_file.problems import nearest
 from upshift.plan_file.quantities import unfit
 
 NAME_PATTERN = r"^[a-z0-9._/:-]{1,64}$"
+WORKLOAD_PATTERN = r"^[A-Za-z0-9._/:-]{1,64}$"
 EMAIL_PATTERN = r"^[^@\s<>,;]+@[^@\s<>,;]+\.[^@\s<>,;]+$"
 KEY_PATTERN = r"^env:[A-Za-z_][A-Za-z0-9_]*$"
 
 _NAME = re.compile(NAME_PATTERN)
+_WORKLOAD = re.compile(WORKLOAD_PATTERN)
 _EMAIL = re.compile(EMAIL_PATTERN)
 _KEY = re.compile(KEY_PATTERN)
 _HEADER_NAME = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
@@ -36,6 +38,15 @@ def name(value: str) -> str:
     better = re.sub(r"[^a-z0-9._/:-]+", "-", value.lower()).strip("-")[:64]
     remedy = f"Write '{better}'." if better else ""
     raise unfit(value, "cannot be a name", "1 to 64 lower-case letters, digits and . - _ / :", remedy)
+
+
+def workload_name(value: str) -> str:
+    # Plans number their rows W-01, W-02: capitals are taken here, and two names that differ by them only are refused.
+    if _WORKLOAD.match(value) and not value.endswith("\n"):
+        return value
+    better = re.sub(r"[^A-Za-z0-9._/:-]+", "-", value).strip("-")[:64]
+    remedy = f"Write '{better}'." if better else ""
+    raise unfit(value, "cannot be a name", "1 to 64 letters, digits and . - _ / :", remedy)
 
 
 def user_name(value: str) -> str:
@@ -100,6 +111,9 @@ def step(value: str) -> str:
 
 
 Name: TypeAlias = Annotated[str, AfterValidator(name), Field(json_schema_extra={"pattern": NAME_PATTERN})]
+WorkloadName: TypeAlias = Annotated[
+    str, AfterValidator(workload_name), Field(json_schema_extra={"pattern": WORKLOAD_PATTERN})
+]
 UserName: TypeAlias = Annotated[str, AfterValidator(user_name)]
 Email: TypeAlias = Annotated[
     str,

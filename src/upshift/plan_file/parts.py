@@ -1,0 +1,38 @@
+"""What holds for every part of a plan, whatever it declares?"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+RULE_TAG = "<rule>"
+TIERS_TAG = "<by tier>"
+"""Stand in the location of an error below what may be one value or one by tier, though not in the text."""
+
+
+class Declared(BaseModel):
+    """Part of a plan. A key with nothing after it counts as not written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, data: Any) -> Any:
+        if data is None:
+            return {}
+        if isinstance(data, dict):
+            return {key: value for key, value in data.items() if value is not None}
+        return data
+
+
+class Sparse(Declared):
+    """A part whose document leaves defaults out: what is added to it later changes the hash of no plan without it."""
+
+    @model_serializer(mode="wrap")
+    def _said(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        said, fields = self.__dict__, type(self).model_fields
+        unsaid = {
+            field.alias or name
+            for name, field in fields.items()
+            if said[name] is field.default or said[name] == field.default
+        }
+        return {key: value for key, value in written(self).items() if key not in unsaid}
