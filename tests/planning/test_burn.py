@@ -36,7 +36,7 @@ def test_twice_the_pace_runs_out_in_the_middle_of_the_year() -> None:
 def test_half_the_pace_lasts() -> None:
     found = flat(0.5, 180, 365.0)
     assert (found.early, found.likely, found.late, found.week) == (None, None, None, None)
-    assert found.because.startswith("support lasts the year: 182.50 projected against 365.00.")
+    assert found.because.startswith("support lasts the year: $182.50 projected against $365.00.")
 
 
 def test_a_budget_that_is_just_enough_may_run_out_early() -> None:

@@ -63,6 +63,10 @@ def test_headers_that_cannot_be_used() -> None:
     assert "not CSV" in problems('n,throughput\n1,"2\n')[0]
 
 
+def test_a_figure_beyond_all_measuring_is_refused() -> None:
+    assert "at most 1e+12, in a larger unit" in problems("agents,throughput\n1,5\n2,1e300\n")[0]
+
+
 def test_a_sheet_of_the_wrong_kind_does_not_fill_the_screen() -> None:
     found = problems("agents,throughput\n" + "x,y\n" * 50)
     assert len(found) == 21

@@ -24,7 +24,7 @@ class Year(msgspec.Struct, frozen=True):
 
 
 class Burn(msgspec.Struct, frozen=True):
-    """Spend against a year's budget, in one unit of money.
+    """Spend against a year's budget, in US dollars.
 
     `pace`: spend so far over the budget's even share of the days so far; above 1 is too fast; None on the first day
     or for a budget of zero. `low`, `projected`, `high`: the year's spend. `likely`, `early` and `late`: the day the
@@ -56,7 +56,7 @@ def iso_week(day: date) -> str:
 
 
 def burn(name: str, spend: Sequence[float] | Floats, budget: float, *, year: Year, today: date) -> Burn:
-    """Project one series of spend per day, from `year.first` to the day before `today`; NaN is not observed.
+    """Project one series of US dollars per day, from `year.first` to the day before `today`; NaN is not observed.
 
     Today counts as still to come. Raises ValueError with all that is wrong.
     """
@@ -165,13 +165,13 @@ def _sentence(
 ) -> str:
     early, likely, late = days
     if likely is not None and likely < today:
-        return f"{name} ran out on {likely} ({iso_week(likely)}): its budget of {budget:,.2f} is spent."
+        return f"{name} ran out on {likely} ({iso_week(likely)}): its budget of ${budget:,.2f} is spent."
     if likely is not None:
         until = f"by {late}" if late is not None else "or not at all this year"
         return (
             f"{name} runs out on {likely} ({iso_week(likely)}), perhaps on {early}, {until}:"
-            f" {projected:,.2f} projected against {budget:,.2f}."
+            f" ${projected:,.2f} projected against ${budget:,.2f}."
         )
     if early is not None:
-        return f"{name} lasts the year at P50 ({projected:,.2f} of {budget:,.2f}), but may run out from {early} on."
-    return f"{name} lasts the year: {projected:,.2f} projected against {budget:,.2f}."
+        return f"{name} lasts the year at P50 (${projected:,.2f} of ${budget:,.2f}), but may run out from {early} on."
+    return f"{name} lasts the year: ${projected:,.2f} projected against ${budget:,.2f}."

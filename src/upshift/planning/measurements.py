@@ -11,6 +11,9 @@ import msgspec
 
 from upshift.planning.usl import Declared
 
+MOST = 1e12
+"""No figure of a measurement is larger: what is would be a slip, and squares of it leave what can be computed."""
+
 
 class Measured(msgspec.Struct, frozen=True):
     """One measurement: how much a team of `agents` got done per unit of time, over `time` such units.
@@ -111,7 +114,9 @@ def _row(row: Sequence[str], columns: dict[str, int], found: list[Measured]) -> 
     for name in cells.keys() - {"group"}:
         number = _number(cells[name])
         nothing = name in {"throughput", "tasks"}
-        if number is None or number < 0 or (number == 0 and not nothing):
+        if number is not None and number > MOST:
+            problems.append(f"{name} {cells[name]!r} is beyond all measuring; give at most {MOST:g}, in a larger unit")
+        elif number is None or number < 0 or (number == 0 and not nothing):
             wanted = "a number, 0 or more" if nothing else "a number above 0"
             problems.append(f"{name} {cells[name]!r} is not {wanted}; write it like 1234.5, or take the row out")
         else:

@@ -11,6 +11,14 @@ from upshift.model.quarter import Quarter
 from upshift.model.rates import RateCard
 
 
+class BudgetLine(StrEnum):
+    """The three budgets, which are never blended into one."""
+
+    TOKENS = "tokens"
+    COMPUTE = "compute"
+    OPS = "ops"
+
+
 class Status(StrEnum):
     """How far a workload has come; each step needs sign-offs."""
 
@@ -204,6 +212,8 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     rows: tuple[Row, ...]
     agents: tuple[Agent, ...] = ()
+    interfaces: tuple[tuple[AgentId, AgentId], ...] = ()
+    """Which agent speaks to which."""
     tokens: Budget = Budget(owners=("product", "finance"), forecast=Cadence.MONTHLY, review=Cadence.MONTHLY)
     compute: Budget = Budget(owners=("platform engineering",), forecast=Cadence.MONTHLY, review=Cadence.QUARTERLY)
     ops: Budget = Budget(owners=("ops lead",), forecast=Cadence.QUARTERLY, review=Cadence.QUARTERLY)
@@ -213,5 +223,7 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True):
     machines: Compute = Compute()
     year: Nano | None = None
     """What may be spent on tokens in a calendar year."""
+    pods: Mapping[str, Nano] = {}
+    """The same by pod, for pods that have a budget of their own."""
     sign_offs: bool = False
     """Whether planned and committed workloads need them."""
