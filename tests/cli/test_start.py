@@ -122,6 +122,16 @@ def test_a_misspelt_command_is_guessed(shell: Shell) -> None:
     assert "Did you mean 'budget'?" in ran.err
 
 
+def test_a_forecast_in_text_loads_nothing_that_draws() -> None:
+    code = (
+        "import sys\n"
+        "from upshift.cli import plan_compare, plan_forecast, plan_whatif, team\n"
+        "print('matplotlib' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_help_and_version_load_nothing_heavy() -> None:
     """The promise is below 0.3 s; what decides it is what is imported, which does not depend on the machine's load."""
     code = (

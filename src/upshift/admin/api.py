@@ -11,8 +11,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from upshift import __version__
-from upshift.admin.desk import ActError, Actor, Desk
+from upshift.admin.burn import router as burn_router
+from upshift.admin.desk import ActError, Actor, Desk, NotCoveredError
 from upshift.admin.door import HEADERS, SignIns, TooManyFailuresError, Wrapped, actor_of
+from upshift.admin.export_routes import router as export_router
+from upshift.admin.feedback import BadReportsError
+from upshift.admin.feedback_routes import router as feedback_router
+from upshift.admin.interfaces import router as interfaces_router
+from upshift.admin.playbook_routes import router as playbook_router
+from upshift.admin.portfolio_routes import router as portfolio_router
 from upshift.admin.problems import ErrorView, FieldView, problem
 from upshift.admin.reconcile_routes import router as reconcile_router
 from upshift.admin.routes import router
@@ -42,6 +49,12 @@ def create_api(desk: Desk, verify: Callable[[], Verification], clock: Callable[[
     api.include_router(router)
     api.include_router(reconcile_router)
     api.include_router(vendors_router)
+    api.include_router(interfaces_router)
+    api.include_router(export_router)
+    api.include_router(burn_router)
+    api.include_router(portfolio_router)
+    api.include_router(feedback_router)
+    api.include_router(playbook_router)
     api.add_api_route("/healthz", _health, include_in_schema=False)
     api.add_api_route("/openapi.json", _description, include_in_schema=False)
     api.add_exception_handler(ActError, _refused)
@@ -73,6 +86,12 @@ async def _description(request: Request, _: Annotated[Actor, Depends(actor_of)])
 
 async def _refused(request: Request, error: Exception) -> Response:
     status = error.status if isinstance(error, ActError) else 400
+    if isinstance(error, NotCoveredError):
+        fields = [FieldView(where="plan", what=each) for each in error.reasons]
+        return problem(status, "the plan may not be put in force", fields=fields)
+    if isinstance(error, BadReportsError):
+        fields = [FieldView(where=each.where, what=f"{each.value} is not {each.expected}") for each in error.faults]
+        return problem(status, "nothing was kept; correct what is wrong and send all again", fields=fields)
     return problem(status, str(error), headers={"www-authenticate": "Bearer"} if status == 401 else None)
 
 

@@ -66,7 +66,7 @@ def budgets(
     """
     if actor.tenant:
         tenant = tenant or actor.tenant
-        desk.only_own(actor, tenant)
+        desk.only_seen(actor, tenant)
     in_force, now = desk.in_force(), desk.now()
     snapshot = in_force.snapshot
     if tenant and TenantId(tenant) not in snapshot.tenants:

@@ -9,20 +9,35 @@ import msgspec
 import structlog
 
 from upshift.admin.amounts import MOST_NANO
+from upshift.admin.signed import moved, refused
 from upshift.model.budget import Amount, Bucket, Claim
 from upshift.model.entry import Adjust, Grant
-from upshift.model.ids import KeyId, TenantId, UserId, WorkloadId
+from upshift.model.ids import AgentId, KeyId, TenantId, UserId, WorkloadId
 from upshift.model.key import Key, Role
 from upshift.model.money import Nano
 from upshift.model.span import MICROS, Instant, Window, period_of, to_datetime
-from upshift.plan_file import Checked, Consequence, compile_document, difference, loads
+from upshift.plan_file import Checked, Consequence, Kind, compile_document, difference, loads, outline_document
 from upshift.plan_file import load as load_files
+from upshift.planning.outline import Outline
 from upshift.store.journal import Journal, OptIn
 from upshift.traffic import ceilings
+from upshift.traffic.compatibility import objections
 from upshift.traffic.identify import LONGEST_USER, digest
 from upshift.traffic.snapshot import Consent, InForce, Overage, Snapshot, Tenant, User, Workload
 
 log = structlog.get_logger()
+
+_ADMINS = frozenset((Role.ADMIN, Role.TENANT_ADMIN))
+_OF_THE_PLAN = frozenset((Role.FINANCE, Role.ENGINEERING, Role.VIEWER))
+_PREFIXES = {
+    Role.CALLER: "upk_",
+    Role.TENANT_ADMIN: "upt_",
+    Role.ADMIN: "upa_",
+    Role.FINANCE: "upf_",
+    Role.ENGINEERING: "upe_",
+    Role.POD_LEAD: "upl_",
+    Role.VIEWER: "upv_",
+}
 
 
 class ActError(Exception):
@@ -33,12 +48,25 @@ class ActError(Exception):
         self.status = status
 
 
+class NotCoveredError(ActError):
+    """A plan that may not be put in force; `reasons` lists all there are."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        lines = "".join(f"\n  {each}" for each in reasons)
+        super().__init__(f"the plan may not be put in force, see 'upshift plan review':{lines}", 409)
+
+
 class Actor(msgspec.Struct, frozen=True):
-    """Who acts. A tenant's admin acts for that tenant alone; `tenant` empty is the whole installation."""
+    """Who acts. A tenant's admin acts for that tenant alone; `tenant` empty is the whole installation.
+
+    `person` is the name on the key, by which two keys are told to be of one hand; empty without a key.
+    """
 
     name: str
     role: Role
     tenant: str = ""
+    person: str = ""
 
 
 class Issued(msgspec.Struct, frozen=True):
@@ -86,20 +114,65 @@ class Desk:
 
     def compare(self, checked: Checked) -> list[Consequence]:
         """What applying a plan would change."""
+        return self.difference(checked.snapshot, checked.outline)
+
+    def refusals(self, outline: Outline) -> tuple[str, ...]:
+        """Why a plan may not be put in force: what is not signed off, or beyond a ceiling of ops hours."""
+        return tuple(each.text for each in refused(self.journal, outline, self.today()))
+
+    def outline(self) -> Outline | None:
+        """What planning reads of the plan in force; None before the first."""
+        plan = self.journal.plan_in_force()
+        return None if plan is None else outline_document(plan.document.decode())
+
+    def readable(self) -> tuple[Snapshot | None, Outline | None]:
+        """The plan in force; nothing where this version cannot read it, for that must not keep a good one out."""
         try:
-            before = self.snapshot()
+            return self.snapshot(), self.outline()
         except ValueError:
-            # A plan kept by another version that this one cannot read must not keep a good one out.
-            before = None
-        return difference(before, checked.snapshot)
+            return None, None
+
+    def need_outline(self) -> Outline:
+        """What planning reads of the plan in force. Raises ActError before the first."""
+        outline = self.outline()
+        if outline is None:
+            raise ActError("no plan is in force yet; apply one with: upshift plan apply FILE", 409)
+        return outline
 
     def apply(self, checked: Checked, actor: Actor) -> list[Consequence]:
-        """Put a checked plan in force; running gateways take it up without dropping a call."""
+        """Put a checked plan in force; running gateways take it up without dropping a call.
+
+        Raises NotCoveredError where a workload of it is not signed off.
+        """
         self.only_admin(actor, "apply a plan")
+        self.only_covered(checked.outline)
+        self._only_compatible(checked.snapshot)
         consequences = self.compare(checked)
         at, snapshot = self.now(), checked.snapshot
         self.journal.apply_plan(snapshot.hash, checked.document.encode(), snapshot.name, actor.name, at)
         return consequences
+
+    def _only_compatible(self, snapshot: Snapshot) -> None:
+        before, _ = self.readable()
+        found = objections(before.interfaces, snapshot.interfaces) if before is not None else ()
+        if found:
+            lines = "".join(f"\n  {each}" for each in found)
+            raise ActError(f"contracts do not keep what their versions promise:{lines}", 409)
+
+    def only_covered(self, outline: Outline) -> None:
+        """Raises NotCoveredError for a plan that may not be put in force."""
+        reasons = self.refusals(outline)
+        if reasons:
+            raise NotCoveredError(reasons)
+
+    def difference(self, snapshot: Snapshot, outline: Outline) -> list[Consequence]:
+        """What putting this in force would change, for whom, and which sign-offs are lost."""
+        before, planned = self.readable()
+        portfolio = [
+            Consequence(Kind.SIGN_OFF if each.signing else Kind.STATUS, each.workload, each.text)
+            for each in moved(self.journal, planned, outline, self.today())
+        ]
+        return [*difference(before, snapshot), *portfolio]
 
     # keys ---------------------------------------------------------------------------------------------------------
 
@@ -119,6 +192,7 @@ class Desk:
         tenant: str = "",
         user: str = "",
         workloads: Sequence[str] = (),
+        agent: str = "",
         expires: Instant | None = None,
     ) -> Issued:
         """Issue a key. Raises ActError when it would name what the plan in force does not have."""
@@ -129,11 +203,19 @@ class Desk:
             self.only_admin(actor, "issue an admin key")
             if tenant or user or workloads:
                 raise ActError("an admin key belongs to no tenant; for one tenant use the role tenant-admin")
+        elif role in _OF_THE_PLAN:
+            self.only_admin(actor, f"issue a key with the role {role}")
+            if tenant or user or workloads:
+                raise ActError(f"a key with the role {role} is one person's: name the person, and no tenant or user")
         else:
+            if role is Role.POD_LEAD:
+                self.only_admin(actor, "issue a key with the role pod-lead")
             self._check_scope(role, tenant, user, workloads)
+        if agent:
+            self._check_agent(role, agent)
         if expires is not None and expires <= self.now():
             raise ActError("the expiry has passed already")
-        return self._add(role, name, actor, tenant, user, tuple(workloads), expires)
+        return self._add(role, name, actor, tenant, user, tuple(workloads), expires, agent=agent)
 
     def rotate(self, actor: Actor, key_id: str, overlap_seconds: float = 0) -> Issued:
         """A new secret with the same scope; the old one goes on for `overlap_seconds`, so that nobody is cut off."""
@@ -142,7 +224,17 @@ class Desk:
             raise ActError(f"key {key_id} has expired; issue another", 409)
         if overlap_seconds < 0:
             raise ActError("the overlap cannot be negative")
-        issued = self._add(old.role, old.name, actor, old.tenant, old.user, old.workloads, old.expires, replaces=old.id)
+        issued = self._add(
+            old.role,
+            old.name,
+            actor,
+            old.tenant,
+            old.user,
+            old.workloads,
+            old.expires,
+            replaces=old.id,
+            agent=old.agent,
+        )
         self.journal.expire_key(old.id, now + int(overlap_seconds * MICROS), actor.name, now)
         return issued
 
@@ -158,8 +250,19 @@ class Desk:
         return [key for key in known if not actor.tenant or key.tenant == actor.tenant]
 
     def actor_of(self, secret: str) -> Actor:
-        """Who holds this secret. Raises ActError for anything but a live admin's."""
-        now, known, asked = self.now(), self.journal.keys(), digest(secret)
+        """Who holds this secret. Raises ActError for a caller's, and for one that is not live."""
+        return self.actor_with(digest(secret))
+
+    def actor_with(self, asked: str) -> Actor:
+        """Who holds the secret with this digest. Raises ActError for a caller's, and for one that is not live."""
+        found = self.live_key(asked)
+        if found.role is Role.CALLER:
+            raise ActError("this is a caller's key; administration needs an admin key", 403)
+        return Actor(f"{found.name} ({found.id})", found.role, found.tenant, found.name)
+
+    def live_key(self, asked: str) -> Key:
+        """The key with this digest, whatever its role. Raises ActError 401 for one that is unknown or not live."""
+        now, known = self.now(), self.journal.keys()
         found = next((key for key in known if key.digest == asked), None)
         if found is None:
             raise ActError("the key is unknown", 401)
@@ -167,9 +270,7 @@ class Desk:
             raise ActError(f"the key {found.hint}… is revoked", 401)
         if found.expires is not None and found.expires <= now:
             raise ActError(f"the key {found.hint}… is expired", 401)
-        if found.role is Role.CALLER:
-            raise ActError("this is a caller's key; administration needs an admin key", 403)
-        return Actor(f"{found.name} ({found.id})", found.role, found.tenant)
+        return found
 
     # budgets ------------------------------------------------------------------------------------------------------
 
@@ -241,9 +342,14 @@ class Desk:
         if actor.role is not Role.ADMIN:
             raise ActError(f"only an admin may {act}", 403)
 
+    def only_seen(self, actor: Actor, tenant: str) -> None:
+        """Raises ActError when somebody of one tenant looks for another's."""
+        if actor.tenant and actor.tenant != tenant:
+            raise ActError(f"no tenant {tenant!r} that you may see", 404)
+
     def only_own(self, actor: Actor, tenant: str) -> None:
-        """Raises ActError when a tenant's admin reaches for another tenant."""
-        if actor.role is Role.CALLER or (actor.tenant and actor.tenant != tenant):
+        """Raises ActError when a tenant's admin reaches for another tenant, or anybody else for any."""
+        if actor.role not in _ADMINS or (actor.tenant and actor.tenant != tenant):
             raise ActError(f"no tenant {tenant!r} that you administer", 404)
 
     def _own_admin(self, actor: Actor, tenant: str) -> None:
@@ -284,12 +390,21 @@ class Desk:
 
     def _check_scope(self, role: Role, tenant: str, user: str, workloads: Sequence[str]) -> None:
         found = self._tenant(tenant)
+        if role is Role.POD_LEAD and (not user or workloads):
+            raise ActError("a pod lead's key is for looking, not for calls: name the user, and no workload")
         if role is Role.TENANT_ADMIN and (user or workloads):
             raise ActError("a tenant's admin key is for administration, not for calls: name no user or workload")
         if user:
             self._user(found, user)
         for workload in workloads:
             self._workload(tenant, workload)
+
+    def _check_agent(self, role: Role, agent: str) -> None:
+        if role is not Role.CALLER:
+            raise ActError("only a caller's key is an agent's own")
+        known = self.need_snapshot().agents
+        if AgentId(agent) not in known:
+            raise ActError(f"the plan has no agent {agent!r}; it has {', '.join(sorted(known)) or 'none'}", 404)
 
     def _claim(self, tenant: str, user: str, workload: str, window: Window) -> Claim:
         """The ceiling that a person means by these names."""
@@ -314,8 +429,8 @@ class Desk:
             raise ActError(f"no key {key_id!r}; list them with: upshift key list", 404)
         if found.revoked is not None:
             raise ActError(f"key {key_id} is revoked already", 409)
-        if found.role is Role.ADMIN:
-            self.only_admin(actor, "touch an admin key")
+        if found.role not in (Role.CALLER, Role.TENANT_ADMIN):
+            self.only_admin(actor, f"touch a key with the role {found.role}")
         return found
 
     def _add(
@@ -328,9 +443,9 @@ class Desk:
         workloads: tuple[str, ...] = (),
         expires: Instant | None = None,
         replaces: str = "",
+        agent: str = "",
     ) -> Issued:
-        prefix = {Role.CALLER: "upk_", Role.TENANT_ADMIN: "upt_", Role.ADMIN: "upa_"}[role]
-        secret = prefix + secrets.token_urlsafe(32)
+        secret = _PREFIXES[role] + secrets.token_urlsafe(32)
         key = Key(
             id=KeyId(_name("key")),
             digest=digest(secret),
@@ -340,6 +455,7 @@ class Desk:
             tenant=tenant,
             user=user,
             workloads=workloads,
+            agent=agent,
             created=self.now(),
             expires=expires,
             replaces=replaces,
@@ -368,6 +484,7 @@ def in_force(journal: Journal, present: Snapshot | None = None) -> InForce:
                 raise
             log.error("plan.unreadable", plan=plan.hash, in_force=present.hash, problem=str(error))
     assert snapshot
+    standing = journal.standing()
     return InForce(
         snapshot=snapshot,
         keys={key.digest: key for key in keys},
@@ -375,6 +492,8 @@ def in_force(journal: Journal, present: Snapshot | None = None) -> InForce:
             (each.tenant, each.workload): Consent(each.tenant, each.workload, each.by, each.limit)
             for each in journal.consents()
         },
+        activations=standing.active,
+        shares=standing.shares,
     )
 
 

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from upshift.admin.desk import ActError, Actor, Desk
 from upshift.admin.problems import problem
+from upshift.model.key import Role
 
 MOST_BODY_BYTES = 4 * 1024 * 1024
 MOST_FAILURES = 20
@@ -89,15 +90,29 @@ async def _open(request: Request) -> None:
     request.app.state.sign_ins.check(_address(request))
 
 
-async def actor_of(
+async def holder_of(
     request: Request, _: Annotated[None, Depends(_open)], found: Annotated[Actor | ActError, Depends(_found)]
 ) -> Actor:
-    """Who is asking. Raises ActError 401 or 403, and TooManyFailuresError."""
+    """Whoever is asking, with any role but a caller's. Raises ActError 401 or 403, and TooManyFailuresError."""
     if isinstance(found, ActError):
         if found.status == 401:
             request.app.state.sign_ins.failed(_address(request))
         raise found
     return found
+
+
+def actor_of(actor: Annotated[Actor, Depends(holder_of)]) -> Actor:
+    """An admin of the installation or of a tenant. Raises ActError 403 for all others."""
+    if actor.role not in (Role.ADMIN, Role.TENANT_ADMIN):
+        raise ActError(f"a key with the role {actor.role} administers nothing; this needs an admin key", 403)
+    return actor
+
+
+def planner_of(actor: Annotated[Actor, Depends(holder_of)]) -> Actor:
+    """Whoever may see the portfolio: an admin, finance, engineering, a viewer. Raises ActError 403 for all others."""
+    if actor.role not in (Role.ADMIN, Role.FINANCE, Role.ENGINEERING, Role.VIEWER):
+        raise ActError(f"the portfolio is not for keys with the role {actor.role}", 403)
+    return actor
 
 
 def admin_of(actor: Annotated[Actor, Depends(actor_of)], desk: Annotated[Desk, Depends(desk_of)]) -> Actor:

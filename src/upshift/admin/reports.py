@@ -142,7 +142,7 @@ def own(desk: Desk, actor: Actor, where: Mapping[Dimension, str]) -> dict[Dimens
     """The conditions, held to the actor's tenant. Raises ActError when they name another."""
     if not actor.tenant:
         return dict(where)
-    desk.only_own(actor, where.get(Dimension.TENANT, actor.tenant))
+    desk.only_seen(actor, where.get(Dimension.TENANT, actor.tenant))
     return {**where, Dimension.TENANT: actor.tenant}
 
 

@@ -10,9 +10,11 @@ from starlette.responses import Response
 from upshift.admin import budgets as budgets_of
 from upshift.admin import reports
 from upshift.admin.amounts import amount
+from upshift.admin.costs import costs_moved
 from upshift.admin.desk import ActError, Actor, Desk
 from upshift.admin.door import actor_of, admin_of, desk_of, responses
 from upshift.admin.moments import future, span_seconds
+from upshift.admin.rolling_back import former, roll_back
 from upshift.admin.views import (
     AlertView,
     AppliedView,
@@ -24,9 +26,11 @@ from upshift.admin.views import (
     DifferenceView,
     IssuedView,
     KeyView,
+    RolledBackView,
     VerificationView,
     alert_view,
     applied_view,
+    applied_views,
     call_view,
     check_view,
     consent_view,
@@ -34,12 +38,14 @@ from upshift.admin.views import (
     deed_view,
     difference_view,
     key_view,
+    rolled_back_view,
     verification_view,
 )
 from upshift.model.ids import RequestId
 from upshift.model.key import Role
 from upshift.model.metered import Outcome
 from upshift.model.money import parse_money
+from upshift.model.quarter import Month
 from upshift.model.span import Window
 from upshift.plan_file import json_schema
 from upshift.store.journal import Dimension
@@ -73,6 +79,8 @@ class KeyAsked(Asked):
     """Whose budget its calls count against; empty when the application names the user on each call."""
     workloads: tuple[str, ...] = ()
     """What it may be used for; empty for everything that is open to the tenant."""
+    agent: str = ""
+    """The agent whose own key it is; empty when the application names the agent on each call."""
     expires: str | None = None
     """When it ends by itself: like 90d or 2027-01-01. Null for never."""
 
@@ -153,7 +161,7 @@ def plan_in_force(desk: InDesk, _: Admin) -> AppliedView:
 @router.get("/plans")
 def plans(desk: InDesk, _: Admin) -> list[AppliedView]:
     """Every plan that was put in force, the latest first."""
-    return [applied_view(each) for each in desk.journal.plans()]
+    return applied_views(desk.journal)
 
 
 @router.get("/plan/schema")
@@ -170,18 +178,31 @@ def plan_check(desk: InDesk, _: Admin, text: PlanText) -> CheckView:
 
 @router.post("/plan/diff", openapi_extra=_YAML, responses=responses(422))
 def plan_diff(desk: InDesk, _: Admin, text: PlanText) -> DifferenceView:
-    """What applying a plan would change."""
-    checked, before = desk.check(text), desk.snapshot()
-    consequences = desk.compare(checked)
-    return difference_view(checked, before.hash if before else "", consequences, applied=False)
+    """What applying a plan would change, for whom, what it costs, and why it may not be applied."""
+    checked, (before, planned) = desk.check(text), desk.readable()
+    consequences = [*desk.compare(checked), *costs_moved(planned, checked.outline, Month.of(desk.today()))]
+    refusals = desk.refusals(checked.outline)
+    return difference_view(checked, before.hash if before else "", consequences, applied=False, refusals=refusals)
 
 
-@router.post("/plan/apply", openapi_extra=_YAML, responses=responses(422))
+@router.post("/plan/apply", openapi_extra=_YAML, responses=responses(409, 422))
 def plan_apply(desk: InDesk, actor: Admin, text: PlanText) -> DifferenceView:
     """Put a plan in force; running gateways take it up within a second without dropping a call."""
-    checked, before = desk.check(text), desk.snapshot()
-    consequences = desk.apply(checked, actor)
+    checked, (before, planned) = desk.check(text), desk.readable()
+    consequences = [*desk.apply(checked, actor), *costs_moved(planned, checked.outline, Month.of(desk.today()))]
     return difference_view(checked, before.hash if before else "", consequences, applied=True)
+
+
+@router.post("/plan/rollback", responses=responses(404, 409))
+def plan_roll_back(
+    desk: InDesk,
+    actor: Admin,
+    number: Annotated[int | None, Query(ge=1, description="Which plan; the one before unless said.")] = None,
+) -> RolledBackView:
+    """Put a former plan in force again, as a new version; its sign-offs have to stand now."""
+    before, plan = desk.journal.plan_in_force(), former(desk, number)
+    consequences = roll_back(desk, plan, actor)
+    return rolled_back_view(plan, before, desk.journal.plan_in_force(), consequences)
 
 
 # Keys
@@ -205,6 +226,7 @@ def issue(desk: InDesk, actor: Anyone, asked: KeyAsked) -> IssuedView:
         tenant=asked.tenant,
         user=asked.user,
         workloads=asked.workloads,
+        agent=asked.agent,
         expires=future(asked.expires, now) if asked.expires else None,
     )
     return IssuedView(secret=issued.secret, key=key_view(issued.key, now))

@@ -1,5 +1,6 @@
 """What is shown of keys, plans, calls, consents, alerts and decisions, in the API's JSON and on the command line?"""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -10,7 +11,7 @@ from upshift.model.metered import Metered
 from upshift.model.money import dollars
 from upshift.model.span import Instant, show_instant
 from upshift.plan_file import Checked, Consequence, Problem
-from upshift.store.journal import Applied, OptIn, Raised
+from upshift.store.journal import Applied, Journal, OptIn, Raised
 from upshift.store.verify import Verification
 
 
@@ -38,7 +39,7 @@ class KeyView(Shown):
     name: str
     """Who or what uses it."""
     role: str
-    """caller, tenant-admin or admin."""
+    """caller, tenant-admin, admin, finance, engineering, pod-lead or viewer."""
     state: KeyState
     """live, expired or revoked."""
     tenant: str
@@ -47,6 +48,8 @@ class KeyView(Shown):
     """Empty when the application names its user on each call."""
     workloads: tuple[str, ...]
     """Empty for every workload that is open to the tenant."""
+    agent: str
+    """The agent whose own key it is; empty when the application names the agent on each call."""
     created: str
     """When it was issued."""
     expires: str | None
@@ -81,6 +84,8 @@ class AppliedView(Shown):
     """Who applied it."""
     at: str
     """When."""
+    restores: int | None = None
+    """The number of the former plan that this is, where it was put in force again; null where that is not so."""
 
 
 class ProblemView(Shown):
@@ -110,7 +115,8 @@ class ConsequenceView(Shown):
     """One thing that a change of plan does."""
 
     kind: str
-    """What it is about: served, stopped, ceiling, overage, route, access, user, tenant, model, price or provider."""
+    """What it is about: served, stopped, ceiling, overage, route, access, user, tenant, model, price, provider,
+    capacity, interface, status, sign-off or cost."""
     subject: str
     """Whom or what it meets."""
     text: str
@@ -128,6 +134,8 @@ class CheckView(Shown):
     """Errors and warnings, in the order of the text."""
     not_served: tuple[str, ...] = ()
     """Workloads that are not committed, and therefore not served."""
+    lacking: dict[str, tuple[str, ...]] = {}
+    """What the capacity estimate of each of them lacks, in words; those whose estimate is complete are left out."""
 
 
 class DifferenceView(Shown):
@@ -143,6 +151,21 @@ class DifferenceView(Shown):
     """Everything that changes; empty when nothing does."""
     warnings: tuple[ProblemView, ...]
     """What the check warned of."""
+    refusals: tuple[str, ...] = ()
+    """Why it may not be applied: what is not signed off, or beyond a ceiling. Empty where it may."""
+
+
+class RolledBackView(Shown):
+    """A former plan that was put in force again."""
+
+    restored: AppliedView
+    """The former plan."""
+    in_force: AppliedView | None
+    """What is in force now."""
+    applied: bool
+    """Whether this request changed what is in force."""
+    consequences: tuple[ConsequenceView, ...]
+    """Everything that changes."""
 
 
 class CallView(Shown):
@@ -368,6 +391,7 @@ def key_view(key: Key, now: Instant) -> KeyView:
         tenant=key.tenant,
         user=key.user,
         workloads=key.workloads,
+        agent=key.agent,
         created=show_instant(key.created),
         expires=_maybe(key.expires),
         revoked=_maybe(key.revoked),
@@ -376,10 +400,25 @@ def key_view(key: Key, now: Instant) -> KeyView:
     )
 
 
-def applied_view(applied: Applied) -> AppliedView:
+def applied_view(applied: Applied, restores: int | None = None) -> AppliedView:
     return AppliedView(
-        number=applied.number, hash=applied.hash, name=applied.name, by=applied.by, at=show_instant(applied.at)
+        number=applied.number,
+        hash=applied.hash,
+        name=applied.name,
+        by=applied.by,
+        at=show_instant(applied.at),
+        restores=restores,
     )
+
+
+def applied_views(journal: Journal) -> list[AppliedView]:
+    """Every plan that was put in force, the latest first."""
+    plans = journal.plans()
+    told = {
+        each.detail.get("number"): each.detail.get("restores")
+        for each in journal.decisions(["plan-applied"], len(plans) + 1)
+    }
+    return [applied_view(each, found if isinstance(found := told.get(each.number), int) else None) for each in plans]
 
 
 def problem_view(problem: Problem) -> ProblemView:
@@ -403,21 +442,41 @@ def check_view(checked: Checked) -> CheckView:
         hash=checked.snapshot.hash,
         problems=tuple(map(problem_view, checked.warnings)),
         not_served=tuple(each.workload for each in checked.not_served),
+        lacking={each.workload: each.lacks for each in checked.not_served if each.lacks},
     )
 
 
 def difference_view(
-    checked: Checked, in_force: str, consequences: list[Consequence], *, applied: bool
+    checked: Checked,
+    in_force: str,
+    consequences: Sequence[Consequence],
+    *,
+    applied: bool,
+    refusals: Sequence[str] = (),
 ) -> DifferenceView:
     return DifferenceView(
         hash=checked.snapshot.hash,
         in_force=in_force,
         applied=applied,
-        consequences=tuple(
-            ConsequenceView(kind=each.kind.value, subject=each.subject, text=each.text) for each in consequences
-        ),
+        consequences=tuple(map(consequence_view, consequences)),
         warnings=tuple(map(problem_view, checked.warnings)),
+        refusals=tuple(refusals),
     )
+
+
+def rolled_back_view(
+    former: Applied, before: Applied | None, now: Applied | None, consequences: Sequence[Consequence]
+) -> RolledBackView:
+    return RolledBackView(
+        restored=applied_view(former),
+        in_force=None if now is None else applied_view(now),
+        applied=before != now,
+        consequences=tuple(map(consequence_view, consequences)),
+    )
+
+
+def consequence_view(each: Consequence) -> ConsequenceView:
+    return ConsequenceView(kind=each.kind.value, subject=each.subject, text=each.text)
 
 
 def call_view(seq: int, record: Metered) -> CallView:

@@ -9,15 +9,17 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from upshift.admin.desk import Desk
-from upshift.admin.views import applied_view, check_view, difference_view, problem_view
-from upshift.cli.terminal import DEFAULT_DB, Db, Json, Yes, desk_at, emit, err, fail, failing, local_admin, out, table
+from upshift.admin.views import applied_view, applied_views, check_view, problem_view
+from upshift.cli.lazy import PlanGroup
+from upshift.cli.terminal import DEFAULT_DB, Db, Json, desk_at, emit, err, fail, failing, out, table
 from upshift.gateway.clock import SystemClock
 from upshift.model.span import show_instant, to_datetime
-from upshift.plan_file import Checked, Consequence, PlanError, Problem, Severity, json_schema, load
+from upshift.plan_file import Checked, Consequence, NotServed, PlanError, Problem, Severity, json_schema, load
 from upshift.traffic.vendors import single_providers
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check, compare, apply and show plans.")
+app = typer.Typer(
+    cls=PlanGroup, add_completion=False, no_args_is_help=True, help="Check, compare, apply and show plans."
+)
 
 Files = Annotated[list[Path], typer.Argument(help="The plan: files, or folders of them, that make one plan.")]
 
@@ -33,46 +35,11 @@ def check(files: Files, json_: Json = False) -> None:
     show_problems(console, checked.warnings)
     console.print(Text("ok ", "bold green").append(f"plan {snapshot.name}, {len(snapshot.workloads)} workloads served"))
     for each in checked.not_served:
-        console.print(f"   {each.workload} is {each.status}, and not served")
+        console.print(f"   {each.workload} is {each.status}, and not served{_because(each)}")
     alone = [f"{model.name} ({model.provider.id})" for model in single_providers(snapshot)]
     if alone:
         console.print(f"   with one provider only: {', '.join(alone)}", style="dim")
     console.print(f"   hash {snapshot.hash}", style="dim")
-
-
-@app.command()
-def diff(files: Files, db: Db = DEFAULT_DB, json_: Json = False) -> None:
-    """What applying a plan would change, for whom."""
-    checked = read(files, json_)
-    with desk_at(db, json_) as desk:
-        before, consequences = _in_force(desk), desk.compare(checked)
-    if json_:
-        emit(difference_view(checked, before, consequences, applied=False))
-        return
-    show_problems(out(), checked.warnings)
-    show_consequences(out(), consequences)
-
-
-@app.command()
-def apply(files: Files, db: Db = DEFAULT_DB, yes: Yes = False, json_: Json = False) -> None:
-    """Put a plan in force; running gateways take it up within a second without dropping a call."""
-    checked = read(files, json_)
-    with desk_at(db, json_, create=True) as desk:
-        before, consequences = _in_force(desk), desk.compare(checked)
-        if not json_:
-            show_problems(err(), checked.warnings)
-            show_consequences(err(), consequences)
-        same = before == checked.snapshot.hash
-        if not same:
-            if not (yes or json_):
-                typer.confirm("Apply this plan?", abort=True, err=True)
-            desk.apply(checked, local_admin())
-    if json_:
-        emit(difference_view(checked, before, consequences, applied=not same))
-    elif same:
-        out().print("this plan is in force already")
-    else:
-        out().print(Text("in force ", "bold green").append(checked.snapshot.hash))
 
 
 @app.command()
@@ -105,13 +72,14 @@ def show(db: Db = DEFAULT_DB, json_: Json = False) -> None:
 def history(db: Db = DEFAULT_DB, json_: Json = False) -> None:
     """Every plan that was put in force, the latest first."""
     with desk_at(db, json_) as desk:
-        plans = [applied_view(each) for each in desk.journal.plans()]
+        plans = applied_views(desk.journal)
     if json_:
         emit(plans)
         return
-    rows = table("NUMBER", "AT", "NAME", "HASH", "BY", numbers=("NUMBER",))
+    rows = table("NUMBER", "AT", "NAME", "HASH", "BY", "RESTORES", numbers=("NUMBER", "RESTORES"))
     for each in plans:
-        rows.add_row(str(each.number), each.at, each.name, each.hash[:16], each.by)
+        restores = "" if each.restores is None else str(each.restores)
+        rows.add_row(str(each.number), each.at, each.name, each.hash[:16], each.by, restores)
     out().print(rows)
 
 
@@ -134,6 +102,12 @@ def read(files: Sequence[Path], as_json: bool) -> Checked:
     errors = sum(each.severity is Severity.ERROR for each in problems)
     err().print(f"{errors} {'error' if errors == 1 else 'errors'}: the plan cannot be applied", style="bold red")
     raise typer.Exit(1)
+
+
+def _because(each: NotServed) -> str:
+    if not each.lacks:
+        return ""
+    return f": it stays one until it states {', '.join(each.lacks)}"
 
 
 def show_problems(console: Console, problems: Sequence[Problem]) -> None:
@@ -165,6 +139,15 @@ def show_consequences(console: Console, consequences: Sequence[Consequence]) -> 
         console.print(Text(f"{each.kind:>9} ", "bold").append(each.text, "default"))
 
 
+def show_refusals(refusals: Sequence[str]) -> None:
+    """Why a plan may not be applied, one line each."""
+    console = err()
+    for each in refusals:
+        console.print(Text("  refused ", "bold red").append(each, "default"))
+    if refusals:
+        console.print("the plan may not be applied; see: upshift plan review", style="bold red")
+
+
 def _said(each: Problem) -> Text:
     path = f"{each.path}: " if each.path else ""
     expected = f"; expected {each.expected}" if each.expected else ""
@@ -176,8 +159,3 @@ def _lines(file: str) -> list[str]:
         return Path(file).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         return []
-
-
-def _in_force(desk: Desk) -> str:
-    before = desk.journal.plan_in_force()
-    return "" if before is None else before.hash

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from upshift.admin.desk import ActError, Actor, Desk
-from upshift.app import open_desk
+from upshift.gateway.clock import SystemClock
 from upshift.model.key import Role
 from upshift.store import engines
 from upshift.store.backend import StoreTroubleError
@@ -111,7 +111,8 @@ def desk_at(db: str | Place, as_json: bool, *, create: bool = False) -> Iterator
     with failing(as_json):
         if create:
             engines.prepare(place)
-        desk = open_desk(place)
+        # Not by upshift.app: that loads the gateway, which commands that end at once need not wait for.
+        desk = Desk(engines.open_journal(place), SystemClock().now)
         try:
             yield desk
         finally:

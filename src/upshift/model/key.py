@@ -14,6 +14,14 @@ class Role(StrEnum):
     CALLER = "caller"
     TENANT_ADMIN = "tenant-admin"
     ADMIN = "admin"
+    FINANCE = "finance"
+    """A person who signs budgets off for finance. The key's name is the person's."""
+    ENGINEERING = "engineering"
+    """A person who signs budgets off for engineering."""
+    POD_LEAD = "pod-lead"
+    """A user who leads pods."""
+    VIEWER = "viewer"
+    """Sees the portfolio, and may do nothing."""
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +39,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str = ""
     user: str = ""
     workloads: tuple[str, ...] = ()
+    agent: str = ""
+    """The agent whose own key it is; empty: the caller names the agent per call."""
     created: Instant
     expires: Instant | None = None
     revoked: Instant | None = None
