@@ -13,7 +13,8 @@ import structlog
 
 from upshift.keeper.eager import at_once
 from upshift.keeper.learnt import Learnt
-from upshift.keeper.messages import Decide, Extend, Presented, ToGateway
+from upshift.keeper.messages import Decide, Enter, Extend, Presented, ToGateway
+from upshift.keeper.pools import KeptPools
 from upshift.keeper.session import Open, Session
 from upshift.model.budget import NOTHING, Amount
 from upshift.model.entry import Decision
@@ -79,13 +80,14 @@ class Keeper:
             self.found[ticket.request] = Open(ticket, fit, found.opening, 0)
         self.adopted_late = NOTHING
         """Held for calls that came to light after others had been let in: by so much a ceiling may be passed."""
+        self.pools = KeptPools(clock)
         self._clock = clock
         self._expected = expected
         self._began = self._looked = clock()
         self.recovering = resume_seconds > 0
         """Nothing is decided yet."""
         self._sessions: dict[bytes, Session] = {}
-        self._parked: dict[tuple[bytes, RequestId], tuple[Session, Decide | Extend]] = {}
+        self._parked: dict[tuple[bytes, RequestId], tuple[Session, Decide | Extend | Enter]] = {}
         self._lost: dict[RequestId, None] = {}
         """What was settled as lost by this process, the latest of it."""
 
@@ -123,6 +125,7 @@ class Keeper:
         if self._sessions.get(session.who) is session:
             del self._sessions[session.who]
         self.unpark(session)
+        self.pools.end(session)
         session.end()
         calls, session.open = session.open, {}
         self._settle_lost(tuple(calls.values()), f"{session.who.hex()}/{self.now()}", f"a gateway {why}")
@@ -170,9 +173,10 @@ class Keeper:
                 log.warning("keeper.disk", problem=str(error))
                 session.part()
 
-    def park(self, session: Session, message: Decide | Extend) -> None:
+    def park(self, session: Session, message: Decide | Extend | Enter) -> None:
         """To be heard once nothing that holds can come to light any more."""
-        self._parked[session.who, message.request] = session, message
+        request = message.place.request if isinstance(message, Enter) else message.request
+        self._parked[session.who, request] = session, message
 
     def unpark(self, session: Session, request: RequestId | None = None) -> None:
         """Forget what a gateway has asked, or one of its requests."""

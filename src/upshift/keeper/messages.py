@@ -14,6 +14,7 @@ from upshift.model.budget import Amount, Balance, BudgetKey, Claim
 from upshift.model.entry import Adjust, Alert, Decision, Grant
 from upshift.model.ids import PlanHash, RequestId
 from upshift.model.metered import Metered
+from upshift.model.pool import Place, Pool, PoolUse, Shortage
 from upshift.model.span import Instant
 
 VERSION = 1
@@ -184,6 +185,47 @@ class Forget(_Message, frozen=True, tag=22, gc=False):
     """No claims that were learnt so far are referred to any more."""
 
 
+class KnowPools(_Message, frozen=True, tag=24):
+    """The capacity pools of this gateway's plan."""
+
+    pools: list[Pool]
+
+
+class Seat(_Message, frozen=True):
+    """A call that has a place."""
+
+    pool: Pool
+    place: Place
+
+
+class Seated(_Message, frozen=True, tag=25):
+    """All calls of this gateway that have a place, and all that wait for one. Said before Resume."""
+
+    held: list[Seat]
+    asked: list[RequestId]
+
+
+class Enter(_Message, frozen=True, tag=26):
+    """May this call have a place? `spec` is the pool where it is not that of the plan."""
+
+    pool: str
+    place: Place
+    spec: Pool | None
+
+
+class Leave(_Message, frozen=True, tag=27, gc=False):
+    """A call has ended with so many tokens (None: nothing was sent), or does not wait for a place any more."""
+
+    request: RequestId
+    used: int | None
+
+
+class Look(_Message, frozen=True, tag=28, gc=False):
+    """How full are the pools?"""
+
+    id: int
+
+
 # From the keeper
 
 
@@ -279,8 +321,31 @@ class Pong(_Message, frozen=True, tag=51, gc=False):
     trouble: str
 
 
+class Entered(_Message, frozen=True, tag=52, gc=False):
+    """The call has its place until it leaves."""
+
+    request: RequestId
+
+
+class TurnedAway(_Message, frozen=True, tag=53, gc=False):
+    """The call has no place."""
+
+    request: RequestId
+    shortage: Shortage
+
+
+class Uses(_Message, frozen=True, tag=54):
+    """The answer to Look."""
+
+    id: int
+    uses: list[PoolUse]
+
+
 Numbered: TypeAlias = Settle | Release | Note | Append | Withdraw
-ToKeeper: TypeAlias = Hello | Learn | Resume | Decide | Extend | Numbered | Refresh | Ping | Bye | Forget | Want
+OfPools: TypeAlias = KnowPools | Seated | Enter | Leave | Look
+ToKeeper: TypeAlias = (
+    Hello | Learn | Resume | Decide | Extend | Numbered | Refresh | Ping | Bye | Forget | Want | OfPools
+)
 ToGateway: TypeAlias = (
     Challenge
     | Welcome
@@ -296,6 +361,9 @@ ToGateway: TypeAlias = (
     | Barred
     | Fresh
     | Pong
+    | Entered
+    | TurnedAway
+    | Uses
 )
 
 read_as_keeper = msgspec.msgpack.Decoder(list[ToKeeper]).decode

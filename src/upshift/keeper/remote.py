@@ -49,6 +49,7 @@ from upshift.keeper.messages import (
     balance_from,
 )
 from upshift.keeper.receipts import Receipts
+from upshift.keeper.remote_pools import HEARD, RemotePools
 from upshift.model.budget import EMPTY, NOTHING, Amount, Balance, BudgetKey, Claim
 from upshift.model.entry import Adjust, Alert, Decision, Grant
 from upshift.model.ids import PlanHash, RequestId
@@ -179,6 +180,8 @@ class RemoteLedger:
         self._growing: dict[RequestId, _Growing] = {}
         self._refreshing: dict[int, tuple[asyncio.Future[None], tuple[BudgetKey, ...], float]] = {}
         self._ids: set[str] = set()
+        self.pools = RemotePools(self._say, self._in_time, give_up_seconds)
+        """The capacity pools, which the keeper keeps too."""
         self._on: dict[type, Callable[[Any], None]] = {
             Admitted: self._admitted,
             Kept: self._kept,
@@ -192,6 +195,7 @@ class RemoteLedger:
             Barred: self._bar,
             Fresh: self._fresh,
             Pong: self._pong,
+            **dict.fromkeys(HEARD, self.pools.heard),
         }
 
     @property
@@ -229,11 +233,10 @@ class RemoteLedger:
                 self._ask(asked)
                 answer = await asked.answer
                 if isinstance(answer, Admitted):
-                    if self._clock() < self._lease_until:
+                    if self._in_time():
                         return self._let_in(asked, answer)
                     # The keeper may have counted this process as dead since: it has to say it once more.
                     self._receipts.forget(self._open.pop(request).ticket.mark)
-                    self._say(Ping(self._clock()))
                 elif isinstance(answer, Stale):
                     asked.offer = asked.rule.offer()
                 else:
@@ -478,6 +481,7 @@ class RemoteLedger:
         self._vocabulary.forget()
         self._receipts.lost()
         self._say(Ping(self._clock()))
+        self.pools.connected()
         calls = (*self._closing.values(), *self._open.values())
         presented = [
             Presented(
@@ -493,6 +497,7 @@ class RemoteLedger:
             for each in calls
         ]
         self._say(Resume(presented))
+        self.pools.resumed()
         for told in self._receipts.numbered:
             self._say(told)
         for asked in self._asked.values():
@@ -514,6 +519,13 @@ class RemoteLedger:
         for message in messages:
             on[type(message)](message)
 
+    def _in_time(self) -> bool:
+        """Whether the keeper's answers may be used; if not, its next ones may be."""
+        if self._clock() < self._lease_until:
+            return True
+        self._say(Ping(self._clock()))
+        return False
+
     def _pong(self, pong: Pong) -> None:
         self._lease_until = max(self._lease_until, pong.at + self._lease)
         self._trouble = pong.trouble
@@ -533,6 +545,7 @@ class RemoteLedger:
         for fresh, _, since in tuple(self._refreshing.values()):
             if since < oldest:
                 self._fail(fresh)
+        self.pools.tick(self._trouble or _AWAY)
         self._receipts.give_up(oldest, self._trouble or _AWAY)
 
     def _fail(self, future: asyncio.Future[Any]) -> None:

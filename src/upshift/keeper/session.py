@@ -21,13 +21,17 @@ from upshift.keeper.messages import (
     Decide,
     Duplicate,
     Durable,
+    Enter,
     Extend,
     Filled,
     Forget,
     Fresh,
     Granted,
     Kept,
+    KnowPools,
     Learn,
+    Leave,
+    Look,
     Note,
     Ping,
     Pong,
@@ -35,12 +39,14 @@ from upshift.keeper.messages import (
     Refresh,
     Release,
     Resume,
+    Seated,
     Settle,
     Stale,
     State,
     ToGateway,
     ToKeeper,
     Unavailable,
+    Uses,
     Want,
     Withdraw,
     state_of,
@@ -49,6 +55,7 @@ from upshift.keeper.ruling import Ruling
 from upshift.model.budget import NOTHING, BudgetKey
 from upshift.model.ids import RequestId
 from upshift.model.metered import Metered, Outcome
+from upshift.model.pool import Pool
 from upshift.store.counter import Answer
 from upshift.store.ledger import DuplicateRequestError, LedgerUnavailableError, Ticket
 from upshift.store.rows import lost_record
@@ -116,6 +123,10 @@ class Session:
         """By the keeper's clock."""
         self.resumed = False
         self.open: dict[RequestId, Open] = {}
+        self.pools: dict[str, Pool] = {}
+        """The capacity pools of its plan."""
+        self.seats: dict[RequestId, str] = {}
+        """Its calls that have a place in a pool, or wait for one."""
         self._keeper = keeper
         self._ledger = keeper.ledger
         self._loop = asyncio.get_running_loop()
@@ -146,6 +157,11 @@ class Session:
             Ping: self._ping,
             Want: self._want,
             Bye: self._bye,
+            KnowPools: self._know_pools,
+            Seated: self._seated,
+            Enter: self._enter,
+            Leave: self._leave,
+            Look: self._look,
         }
 
     @property
@@ -397,6 +413,30 @@ class Session:
 
     def _refresh(self, message: Refresh) -> None:
         self.say(Fresh(message.id, self._states(message.keys)))
+
+    # Capacity pools
+
+    def _know_pools(self, message: KnowPools) -> None:
+        self.pools = {pool.id: pool for pool in message.pools}
+        self._keeper.pools.know(message.pools)
+
+    def _seated(self, message: Seated) -> None:
+        self._keeper.pools.present(self, message)
+
+    def _enter(self, message: Enter) -> None:
+        pool = message.spec or self.pools[message.pool]
+        if self._keeper.recovering:
+            # Others may still present a place that a former keeper gave them.
+            self._keeper.park(self, Enter(pool.id, message.place, pool))
+        else:
+            self._keeper.pools.enter(self, pool, message.place)
+
+    def _leave(self, message: Leave) -> None:
+        self._keeper.unpark(self, message.request)
+        self._keeper.pools.leave(self, message.request, message.used)
+
+    def _look(self, message: Look) -> None:
+        self.say(Uses(message.id, self._keeper.pools.uses()))
 
     # The disk
 
