@@ -126,7 +126,10 @@ class Webhook:
         return True
 
     def deliver(self, alert: Alert, snapshot: Snapshot) -> None:
-        body = msgspec.json.encode(letters.event(alert))
+        self.post(msgspec.json.encode(letters.event(alert)))
+
+    def post(self, body: bytes) -> None:
+        """Send one CloudEvent. UndeliveredError may be tried again: its id lets the receiver drop a second one."""
         headers = {"content-type": "application/cloudevents+json"}
         if self._secret:
             headers["x-upshift-signature"] = hmac.new(self._secret, body, hashlib.sha256).hexdigest()

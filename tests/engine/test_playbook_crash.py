@@ -1,0 +1,31 @@
+"""Does a run end the same, told once, when its engine is killed at any instant, again and again?"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("replicas", "kills"), [(1, 30), (2, 10)])
+def test_an_engine_that_is_killed_at_any_instant_comes_to_the_same_end(
+    tmp_path: Path, replicas: int, kills: int
+) -> None:
+    command = [sys.executable, "-m", "tests.engine.crashing_engine", str(tmp_path), str(kills), "7", str(replicas)]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["killed"] == kills
+    alone = found["alone"]
+    assert alone["state"] == "finished"
+    for one in (alone, *found["rounds"]):
+        assert one["history"] == alone["history"]
+        assert one["told_once"], "every notice has arrived, and its receiver dropped the copies"
+        assert one["letters_twice"] == [], "no letter was written twice"
+        # A letter that may have been sent when its sender died is not sent again.
+        assert 0 <= one["letters_lost"] <= one["killed"]
