@@ -5,7 +5,17 @@ import pytest
 from upshift.evidence.measurement import Kind, Metric, Of, Scope, Span
 from upshift.evidence.metrics import METRICS, Recorded, measurements, metric, observe, select
 from upshift.evidence.pattern import HOUR
-from upshift.model.feedback import Delivery, Escalation, Feedback, Origin, Quality, TaskEnded, TaskOutcome
+from upshift.model.feedback import (
+    Delivery,
+    Escalation,
+    Feedback,
+    Operation,
+    OperationKind,
+    Origin,
+    Quality,
+    TaskEnded,
+    TaskOutcome,
+)
 from upshift.model.ids import PlanHash, RequestId
 from upshift.model.metered import Metered, Outcome
 from upshift.model.tokens import Certainty, Usage
@@ -119,3 +129,44 @@ def test_what_is_not_there_is_refused() -> None:
         observe(Metric(name="mine", kind=Kind.MEAN), Recorded(ALL, SPAN, (), ()))
     with pytest.raises(ValueError, match="from 0 to 1"):
         Quality("q", 1, Origin(), 80)
+
+
+def seen(number: int, kind: OperationKind, task: str = "t", **more: object) -> Operation:
+    origin = Origin(agent="ada", task=task)
+    return Operation(id=f"o{number}", at=10, origin=origin, kind=kind, latency_us=2_000_000, **more)  # type: ignore[arg-type]  # Fields by name.
+
+
+def test_what_instrumented_agents_report_is_kept_apart_from_calls() -> None:
+    feedback: list[Feedback] = [
+        seen(1, OperationKind.AGENT),
+        seen(2, OperationKind.AGENT, failed=True),
+        seen(3, OperationKind.TOOL, failed=True),
+        seen(4, OperationKind.MODEL, input_tokens=100, output_tokens=5),
+        seen(5, OperationKind.MODEL, output_tokens=7),
+        TaskEnded("t1", 10, Origin(task="t")),
+    ]
+    assert values("reported-latency", [], feedback) == [2.0, 2.0]
+    assert values("reported-error-rate", [], feedback) == [0.0, 1.0]
+    assert values("tool-error-rate", [], feedback) == [1.0]
+    assert values("reported-tokens-per-task", [], feedback) == [112]
+    assert values("latency", [], feedback) == values("error-rate", [], feedback) == []
+
+
+def test_tokens_that_were_not_reported_are_missing() -> None:
+    feedback: list[Feedback] = [
+        seen(1, OperationKind.MODEL, input_tokens=100),
+        seen(2, OperationKind.MODEL),
+        seen(3, OperationKind.MODEL, task="", input_tokens=1),
+        *(TaskEnded(f"t{number}", 10, Origin(task=task)) for number, task in enumerate(("t", "other", ""))),
+    ]
+    found = observe(metric("reported-tokens-per-task"), select(ALL, SPAN, [], feedback))
+    assert (len(found), found.missing) == (0, 3)
+
+
+def test_a_task_takes_from_its_start_to_its_end() -> None:
+    feedback: list[Feedback] = [
+        TaskEnded("1", 5_000_000, Origin(), started=2_000_000),
+        TaskEnded("2", 5_000_000, Origin()),
+    ]
+    found = observe(metric("task-duration"), select(ALL, SPAN, [], feedback))
+    assert (list(found.values), found.missing) == ([3.0], 1)

@@ -89,6 +89,7 @@ def test_no_server_is_trouble_not_a_crash() -> None:
         ("budgets", "id = 9"),
         ("groups", "low = 9"),
         ("plans", "at = 9"),
+        ("feedback", "at = 9"),
     ],
 )
 def test_what_was_appended_is_not_changed(place: PostgresPlace, verb: str, table: str, change: str) -> None:
@@ -97,5 +98,9 @@ def test_what_was_appended_is_not_changed(place: PostgresPlace, verb: str, table
     groups.write([Hold(RequestId("r2"), NOW, PLAN, (ALICE,), tokens(5))])
     groups.close()
     place.do("INSERT INTO plans (seq, at, hash, document, name, by) VALUES (1, 1, 'h', '', 'n', 'b')")
+    place.do(
+        "INSERT INTO feedback (at, received, kind, id, tenant, agent, interface, workload, pod, session, request, task, "
+        "source, by, document) VALUES (1, 1, 'quality', 'q', '', '', '', '', '', '', '', '', 'admin', 'b', '{}')"
+    )
     with pytest.raises(psycopg.errors.RestrictViolation, match="append-only"):
         place.do(verb.format(table, change))

@@ -11,6 +11,7 @@ from tests.conformance.ledger import ALICE, NOW, PLAN, ceiling, let_in, record, 
 from tests.postgres import Server, database_url, postgres
 
 from upshift.model.entry import Alert, Decision, Grant
+from upshift.model.feedback import Origin, Quality, Reported, Source
 from upshift.model.ids import RequestId
 from upshift.model.metered import Metered
 from upshift.model.span import MICROS
@@ -60,6 +61,9 @@ async def fill(path: Path) -> None:
     journal.decide(Decision("d1", NOW, "override", "acme", "gate 2", "mia", {"x": None}))
     journal.ask(Grant("g2", NOW, (ALICE,), tokens(1), "mia", "more"))
     journal.claim_delivery("al1", "mail", NOW)
+    for number in (3, 1, 2):
+        report = Quality(f"acme/{number}", NOW, Origin(agent="ada"), 0.5)
+        journal.add_feedback([Reported(report, "acme", "k", Source.CALLER, NOW)])
     journal.close()
 
 
@@ -67,7 +71,7 @@ def told(journal: Journal) -> list[object]:
     """What people's tools are told."""
     answers: list[object] = [
         journal.plans(), journal.keys(), journal.consents(), journal.decisions(), journal.calls(limit=1000),
-        journal.balances(), journal.alerts(),
+        journal.balances(), journal.alerts(), journal.feedback(),
         journal.usage([Dimension.WORKLOAD, Dimension.DAY], 0, NOW * 2),
     ]  # fmt: skip
     journal.close()

@@ -9,7 +9,17 @@ import numpy as np
 
 from upshift.evidence.measurement import Kind, Measurement, Metric, Observations, Of, Scope, Span, Worse, measure
 from upshift.evidence.pattern import HOUR
-from upshift.model.feedback import Delivery, Escalation, Feedback, Origin, Quality, TaskEnded, TaskOutcome
+from upshift.model.feedback import (
+    Delivery,
+    Escalation,
+    Feedback,
+    Operation,
+    OperationKind,
+    Origin,
+    Quality,
+    TaskEnded,
+    TaskOutcome,
+)
 from upshift.model.ids import PlanHash
 from upshift.model.metered import Metered, Outcome
 from upshift.model.money import NANO_PER_DOLLAR
@@ -141,6 +151,39 @@ def _quality(recorded: Recorded) -> Iterator[Point]:
     return ((one.at, one.score, None) for one in recorded.feedback if isinstance(one, Quality))
 
 
+def _durations(recorded: Recorded) -> Iterator[Point]:
+    for task in _tasks(recorded):
+        yield task.at, None if task.started is None else (task.at - task.started) / MICROS, None
+
+
+def _operations(recorded: Recorded, kind: OperationKind) -> Iterator[Operation]:
+    return (one for one in recorded.feedback if isinstance(one, Operation) and one.kind is kind)
+
+
+def _reported_latency(recorded: Recorded) -> Iterator[Point]:
+    for one in _operations(recorded, OperationKind.AGENT):
+        yield one.at, one.latency_us / MICROS if one.latency_us > 0 else None, None
+
+
+def _reported_errors(recorded: Recorded) -> Iterator[Point]:
+    return ((one.at, float(one.failed), None) for one in _operations(recorded, OperationKind.AGENT))
+
+
+def _tool_errors(recorded: Recorded) -> Iterator[Point]:
+    return ((one.at, float(one.failed), None) for one in _operations(recorded, OperationKind.TOOL))
+
+
+def _reported_tokens(recorded: Recorded) -> Iterator[Point]:
+    tasks: dict[str, list[int | None]] = defaultdict(list)
+    for one in _operations(recorded, OperationKind.MODEL):
+        known = one.input_tokens is not None or one.output_tokens is not None
+        tasks[one.origin.task].append((one.input_tokens or 0) + (one.output_tokens or 0) if known else None)
+    for task in _tasks(recorded):
+        parts = tasks.get(task.origin.task, []) if task.origin.task else []
+        known_parts = [part for part in parts if part is not None]
+        yield task.at, float(sum(known_parts)) if parts and len(known_parts) == len(parts) else None, None
+
+
 _LATENCY = "seconds from request to the answer's last byte; calls that were answered"
 _FIRST = "seconds from request to the answer's first byte; streamed calls that were answered"
 _SOURCES: dict[Metric, Callable[[Recorded], Iterator[Point]]] = {
@@ -194,6 +237,38 @@ _SOURCES: dict[Metric, Callable[[Recorded], Iterator[Point]]] = {
     Metric(
         name="quality", kind=Kind.VALUE, worse=Worse.DOWN, query="scores from 0 to 1 that were reported", margin=0.05
     ): _quality,
+    Metric(
+        name="task-duration",
+        kind=Kind.VALUE,
+        unit="s",
+        query="seconds from a task's start to its end; tasks that ended, as reported",
+    ): _durations,
+    Metric(
+        name="reported-latency",
+        kind=Kind.VALUE,
+        unit="s",
+        query="seconds that an agent took each time it was invoked, as its own instrumentation reports",
+    ): _reported_latency,
+    Metric(
+        name="reported-error-rate",
+        kind=Kind.RATE,
+        query="invocations of an agent that failed, of all, as its own instrumentation reports",
+        floor=0.1,
+        margin=0.5,
+    ): _reported_errors,
+    Metric(
+        name="tool-error-rate",
+        kind=Kind.RATE,
+        query="uses of a tool that failed, of all, as the agent's own instrumentation reports",
+        floor=0.1,
+        margin=0.5,
+    ): _tool_errors,
+    Metric(
+        name="reported-tokens-per-task",
+        kind=Kind.VALUE,
+        unit="tokens",
+        query="tokens of all model calls of a task in the span, as the agent's own instrumentation reports; never spend",
+    ): _reported_tokens,
 }
 
 METRICS: tuple[Metric, ...] = tuple(_SOURCES)

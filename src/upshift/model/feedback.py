@@ -16,7 +16,7 @@ class TaskOutcome(StrEnum):
     ABANDONED = "abandoned"
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
+class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whose work is reported on; what is not said is empty. `session` joins a report to the calls of its task."""
 
     session: str = ""
@@ -24,6 +24,10 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     interface: str = ""
     workload: str = ""
     pod: str = ""
+    request: str = ""
+    """The call that is reported on."""
+    task: str = ""
+    """The task's own name; what an agent's instrumentation saw of it is joined by it."""
 
 
 class Quality(msgspec.Struct, frozen=True, tag="quality"):
@@ -34,6 +38,8 @@ class Quality(msgspec.Struct, frozen=True, tag="quality"):
     origin: Origin
     score: float
     by: str = ""
+    rubric: str = ""
+    """What was judged, and by which scale."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.score <= 1:
@@ -59,6 +65,7 @@ class TaskEnded(msgspec.Struct, frozen=True, tag="task"):
     at: Instant
     origin: Origin
     outcome: TaskOutcome = TaskOutcome.DONE
+    started: Instant | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True, tag="delivery"):
@@ -72,4 +79,70 @@ class Delivery(msgspec.Struct, frozen=True, tag="delivery"):
     violations: tuple[str, ...] = ()
 
 
-Feedback: TypeAlias = Quality | Escalation | TaskEnded | Delivery
+class OperationKind(StrEnum):
+    """What an agent did: it was asked to do something, it called a model, or it used a tool."""
+
+    AGENT = "agent"
+    MODEL = "model"
+    TOOL = "tool"
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True, tag="operation"):
+    """One thing that an agent did, as its own instrumentation saw it; `at` is when it ended.
+
+    Tokens are what it reports, None where it reports none. They are never spend: the gateway meters that.
+    """
+
+    id: str
+    at: Instant
+    origin: Origin
+    kind: OperationKind
+    name: str = ""
+    """Of the agent, the model or the tool."""
+    latency_us: int = 0
+    failed: bool = False
+    error: str = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+Feedback: TypeAlias = Quality | Escalation | TaskEnded | Delivery | Operation
+
+
+class Source(StrEnum):
+    """By which way a report came."""
+
+    CALLER = "caller"
+    """Sent to the gateway with a caller's key."""
+    ADMIN = "admin"
+    """Sent to the admin API, or added on the command line."""
+    OTLP = "otlp"
+    """Spans of an agent's own instrumentation."""
+
+
+class Reported(msgspec.Struct, frozen=True):
+    """A report as it is kept: of which tenant's work, who sent it (a key or a person), how, and when.
+
+    The record's id begins with the tenant, so that no tenant can take another's ids; it is unique per kind of record.
+    """
+
+    record: Feedback
+    tenant: str
+    by: str
+    source: Source
+    received: Instant
+
+
+class About(StrEnum):
+    """What reports are looked up by."""
+
+    KIND = "kind"
+    TENANT = "tenant"
+    AGENT = "agent"
+    INTERFACE = "interface"
+    WORKLOAD = "workload"
+    POD = "pod"
+    SESSION = "session"
+    REQUEST = "request"
+    TASK = "task"
+    SOURCE = "source"

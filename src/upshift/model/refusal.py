@@ -5,6 +5,7 @@ from typing import TypeAlias
 import msgspec
 
 from upshift.model.budget import BudgetKey
+from upshift.model.pool import Shortage
 from upshift.model.span import Instant
 
 
@@ -28,11 +29,12 @@ class NoRoute(msgspec.Struct, frozen=True, tag="no_route"):
 
 
 class NoneOpen(msgspec.Struct, frozen=True, tag="none_open"):
-    """Every route to the model is failing or was asked to rest."""
+    """Every route to the model is failing or was asked to rest; `why` says why there is no other."""
 
     model: str
     providers: str
     retry_seconds: int
+    why: str = ""
 
 
 class NoKey(msgspec.Struct, frozen=True, tag="no_key"):
@@ -93,6 +95,31 @@ class Busy(msgspec.Struct, frozen=True, tag="busy"):
     retry_seconds: int
 
 
+class PoolFull(msgspec.Struct, frozen=True, tag="pool_full"):
+    """The workload's capacity pool has no place for the call: nothing to do with budgets."""
+
+    pool: str
+    workload: str
+    shortage: Shortage
+
+
+class InterfaceClosed(msgspec.Struct, frozen=True, tag="interface_closed"):
+    """One agent may not speak to the other at present; `interface` is empty where the plan has none between them."""
+
+    caller: str
+    callee: str
+    interface: str
+    why: str
+
+
+class ContractBroken(msgspec.Struct, frozen=True, tag="contract_broken"):
+    """A message between agents does not fit their contract. Each violation is the path of a field and what is wrong."""
+
+    interface: str
+    version: str
+    violations: tuple[tuple[str, str], ...]
+
+
 class LedgerDown(msgspec.Struct, frozen=True, tag="ledger_down"):
     """Records cannot be written, so nothing may be spent."""
 
@@ -117,6 +144,9 @@ Reason: TypeAlias = (
     | NoneOpen
     | OverBudget
     | Busy
+    | PoolFull
+    | InterfaceClosed
+    | ContractBroken
     | LedgerDown
     | Stopping
 )

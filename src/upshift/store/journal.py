@@ -1,19 +1,22 @@
 """What may people's tools ask of the store, from any process: plans, keys, consents, decisions, reports, alerts?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
 from upshift.model.budget import Balance, BudgetKey
+from upshift.model.contract import Activation, Standing
 from upshift.model.entry import Adjust, Alert, Decision, Grant
-from upshift.model.ids import KeyId, PlanHash, RequestId, TenantId, WorkloadId
+from upshift.model.feedback import About, Reported
+from upshift.model.ids import AgentId, KeyId, PlanHash, RequestId, TenantId, WorkloadId
 from upshift.model.key import Key
 from upshift.model.metered import Metered
 from upshift.model.money import Nano
 from upshift.model.span import Instant
 from upshift.model.tokens import Usage
+from upshift.store.entries import EntryKind, Kept
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -135,8 +138,13 @@ class Journal(Protocol):
     def version(self) -> int:
         """Changes whenever plans, keys or consents may have; cheap enough to ask several times a second."""
 
-    def apply_plan(self, hash_: PlanHash, document: bytes, name: str, by: str, at: Instant) -> None:
-        """Put a plan in force. Nothing happens when the same plan is in force already."""
+    def apply_plan(
+        self, hash_: PlanHash, document: bytes, name: str, by: str, at: Instant, *, restores: int | None = None
+    ) -> None:
+        """Put a plan in force. Nothing happens when the same plan is in force already.
+
+        `restores` is the number of the former plan that this is, where it is put in force again.
+        """
 
     def plan_in_force(self) -> Applied | None: ...
 
@@ -162,11 +170,36 @@ class Journal(Protocol):
     def consents(self) -> Sequence[OptIn]:
         """Opt-ins in force."""
 
+    def activate_interface(self, activation: Activation) -> bool:
+        """Let calls pass over an interface; False where the same is in force already."""
+
+    def deactivate_interface(self, interface: str, by: str, at: Instant) -> bool:
+        """Let no more calls pass over an interface; False where none may."""
+
+    def share_traffic(self, agent: AgentId, share: float, by: str, at: Instant) -> bool:
+        """Give an agent a share of the sessions, 0 to 1; 1 is all. False where it has that. Raises ValueError."""
+
+    def standing(self) -> Standing:
+        """Which interfaces are active, and the shares of agents that do not get all sessions."""
+
     def decide(self, decision: Decision) -> bool:
         """Append a decision once by its id; False when that id is known."""
 
     def decisions(self, kinds: Sequence[str] = (), limit: int = 100) -> Sequence[Decision]:
         """Latest first; of these kinds, or of all."""
+
+    def entries(
+        self,
+        kinds: Collection[EntryKind] = (),
+        limit: int = 100,
+        before: int | None = None,
+        until: Instant | None = None,
+        tenant: str = "",
+    ) -> Sequence[Kept]:
+        """What the ledger holds, the latest first: of these kinds, or of all; of one tenant, or of all.
+
+        `before` is the `seq` of the last one on the page before, `until` the time that all entries are from before.
+        """
 
     def ask(self, entry: Adjust | Grant) -> bool:
         """Leave a correction or grant for the gateway, which appends it once by its id; False when the id is known."""
@@ -187,6 +220,24 @@ class Journal(Protocol):
 
     def call(self, request: RequestId) -> Call | None: ...
 
+    def known_calls(self, requests: Sequence[RequestId]) -> Mapping[RequestId, Metered]:
+        """The records of these calls; those that are not recorded are left out."""
+
+    def add_feedback(self, reports: Sequence[Reported]) -> int:
+        """Keep reports, each once by its kind and id: what came first stays. Returns how many were new.
+
+        Not in one transaction: after trouble on the way, add all of them again.
+        """
+
+    def feedback(
+        self,
+        where: Mapping[About, str] | None = None,
+        since: Instant = 0,
+        until: Instant | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Reported]:
+        """What was reported of [since, until), in the order of its time; with a limit, only the latest so many."""
+
     def balances(
         self,
         tenant: str | None = None,
@@ -205,5 +256,11 @@ class Journal(Protocol):
     def delivery_done(self, alert: str, channel: str, at: Instant) -> None: ...
 
     def delivery_failed(self, alert: str, channel: str, at: Instant, why: str) -> None: ...
+
+    def lease(self, name: str, holder: str, at: Instant, seconds: float) -> bool:
+        """Take or keep the right to act under a name for so many seconds; False while somebody else has it.
+
+        It spares work: what is done under it has to be harmless when it is done twice, since clocks differ.
+        """
 
     def close(self) -> None: ...

@@ -11,6 +11,7 @@ import msgspec
 
 from upshift.store import engines, keeper_seat
 from upshift.store.draft import ConflictError
+from upshift.store.feedback_rows import FEEDBACK_COLUMNS
 from upshift.store.group import troubles as file_troubles
 from upshift.store.lock import FileLock
 from upshift.store.place import Place, PostgresUrl
@@ -46,6 +47,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "keys": ("id", "digest", "document"),
     "requests_in": ("id", "document", "taken"),
     "deliveries": ("alert", "channel", "attempts", "claimed", "done", "failed", "why"),
+    "feedback": FEEDBACK_COLUMNS,
 }
 """What is moved, in this order, each in the order of its first column but for what has a number of its own."""
 
@@ -100,6 +102,9 @@ def move(source: Place, target: Place, progress: Progress) -> Moved:
     """
     if isinstance(source, Path) and not source.is_file():
         raise MoveError(f"there is no database at {source}")
+    if isinstance(source, Path):
+        # Whatever opens a file brings it to this version.
+        engines.prepare(source)
     engines.prepare(target)
     try:
         with _side(source) as old, _side(target) as new:
@@ -162,7 +167,7 @@ def _side(place: Place) -> contextlib.AbstractContextManager[_Side]:
 
 class _File:
     def __init__(self, db: sqlite3.Connection) -> None:
-        self.numbers = {"keys": "rowid", "requests_in": "number"}
+        self.numbers = {"keys": "rowid", "requests_in": "number", "feedback": "number"}
         self._db = db
 
     def read(self, sql: str) -> Iterator[Fields]:
@@ -195,7 +200,7 @@ def _file(path: Path) -> Iterator[_Side]:
 
 class _Server:
     def __init__(self, db: Connection) -> None:
-        self.numbers = {"keys": "number", "requests_in": "number"}
+        self.numbers = {"keys": "number", "requests_in": "number", "feedback": "number"}
         self._db = db
         self._cursors = 0
 
@@ -230,10 +235,10 @@ def _server(place: PostgresUrl) -> Iterator[_Side]:
         raise MoveError(f"{place} is in use: its keeper is at {keeper.address or 'an unknown address'}; stop it first")
     with server_troubles(), Connection.open(place.url, _SECONDS) as db, db.transaction():
         db.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-        # Before this ends nobody can append, leave a request, note a delivery, or take the keeper's seat. Every
-        # statement sees the same, since nobody else writes; one snapshot for all would have been taken too early.
+        # Before this ends nobody can append, leave a request or a report, note a delivery, or take the keeper's seat.
+        # Every statement sees the same, since nobody else writes; one snapshot for all would have been taken too early.
         db.execute(LOCK)
-        db.execute("LOCK TABLE requests_in, deliveries IN SHARE ROW EXCLUSIVE MODE")
+        db.execute("LOCK TABLE requests_in, deliveries, feedback IN SHARE ROW EXCLUSIVE MODE")
         db.execute('SELECT 1 FROM keeper WHERE "only" = 1 FOR UPDATE')
         if retained_from(db):
             raise MoveError(f"months of {place} were dropped, so that nobody could verify a copy of it")

@@ -4,7 +4,9 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-VERSION = 1
+VERSION = 2
+COMPATIBLE_FROM = 1
+"""The oldest program version that may use a file of ours: it does not miss what has been added since."""
 BUSY_MS = 5_000
 """How long a writer waits for another process's transaction before it gives the attempt up."""
 
@@ -112,6 +114,18 @@ CREATE TABLE changes (only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER 
 INSERT INTO changes VALUES (1, 0);
 """  # noqa: S608 - put together from the names above
 
+# What version 2 added: what is reported of finished work, told about in feedback_rows.py.
+FEEDBACK_DDL = """
+CREATE TABLE feedback (
+  number INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, received INTEGER NOT NULL,
+  tenant TEXT NOT NULL, agent TEXT NOT NULL, interface TEXT NOT NULL, workload TEXT NOT NULL, pod TEXT NOT NULL,
+  session TEXT NOT NULL, request TEXT NOT NULL, task TEXT NOT NULL, source TEXT NOT NULL, by TEXT NOT NULL,
+  document BLOB NOT NULL
+);
+CREATE UNIQUE INDEX feedback_once ON feedback (kind, id);
+CREATE INDEX feedback_at ON feedback (at, number);
+"""
+
 APPEND_ONLY = ("holds", "calls", "profiles", "deeds", "budgets", "groups", "plans")
 
 
@@ -130,14 +144,21 @@ def connect(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
 
 
 def prepare(path: Path) -> None:
-    """Create the tables if the file is new. Raises StoreVersionError for a file of another version."""
+    """Create the tables that are not there yet: all in a new file, what has been added since in an older one.
+
+    Raises StoreVersionError for a file that this program must not use.
+    """
     db = connect(path)
     try:
         db.execute("PRAGMA journal_mode = WAL")
-        if check_version(db) == 0:
+        if check_version(db) < VERSION:
             db.execute("BEGIN IMMEDIATE")
-            if check_version(db) == 0:
-                _create(db)
+            found = check_version(db)
+            if found == 0:
+                _create(db, DDL, APPEND_ONLY)
+            if found < VERSION:
+                _create(db, FEEDBACK_DDL, ("feedback",))
+                db.execute(f"PRAGMA user_version = {COMPATIBLE_FROM << 16 | VERSION}")
             db.execute("COMMIT")
     finally:
         db.close()
@@ -161,14 +182,13 @@ def check_version(db: sqlite3.Connection) -> int:
     return found
 
 
-def _create(db: sqlite3.Connection) -> None:
-    for statement in DDL.split(";"):
+def _create(db: sqlite3.Connection, ddl: str, append_only: Sequence[str]) -> None:
+    for statement in ddl.split(";"):
         if statement.strip():
             db.execute(statement)
-    for table in APPEND_ONLY:
+    for table in append_only:
         for verb in ("UPDATE", "DELETE"):
             db.execute(
                 f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
                 f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
             )
-    db.execute(f"PRAGMA user_version = {VERSION}")

@@ -1,18 +1,23 @@
 """What do plans, keys, consents, decisions and alerts come to in SQL, whatever database keeps them?"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from upshift.model.budget import Amount, Balance
+from upshift.model.contract import Activation, Standing
 from upshift.model.entry import Adjust, Decision, Grant
-from upshift.model.ids import KeyId, PlanHash, RequestId, TenantId, WorkloadId
+from upshift.model.feedback import About, Reported
+from upshift.model.ids import AgentId, KeyId, PlanHash, RequestId, TenantId, WorkloadId
 from upshift.model.key import Key
+from upshift.model.metered import Metered
 from upshift.model.money import Nano
 from upshift.model.span import MICROS, Instant, Window, period_of
+from upshift.store.entries import EntryKind, Kept, listed
+from upshift.store.feedback_rows import AT_ONCE, insertion, reported_from, row_of, selection
 from upshift.store.journal import (
     Account,
     Applied,
@@ -30,6 +35,9 @@ from upshift.store.rows import alert_from, budget_ids, decision_from, encode, ke
 
 OPT_IN, OPT_OUT = "payg-opt-in", "payg-opt-out"
 
+ACTIVATED, DEACTIVATED, SHARED = STANDING_KINDS = ("interface-activated", "interface-deactivated", "traffic-share")
+_STANDING = "SELECT id, at, topic, detail FROM deeds WHERE kind = 'decision' AND topic IN (?, ?, ?) ORDER BY seq"
+
 _FARTHEST_ZONE = 14 * 3600 * MICROS
 _ALL = 2**62
 """More rows than there are."""
@@ -41,6 +49,14 @@ INSERT INTO deliveries (alert, channel, attempts, claimed, done, failed, why) VA
 ON CONFLICT (alert, channel) DO UPDATE
 SET attempts = deliveries.attempts + 1, claimed = excluded.claimed, failed = NULL
 WHERE deliveries.done IS NULL AND (deliveries.failed IS NOT NULL OR deliveries.claimed <= ?)
+"""
+
+# A lease is a delivery that is never done: `why` is its holder and `claimed` when it ends. A table of its own would be
+# a version of the store more, for one row. One that ends too far ahead is of a clock that has been set back since.
+_LEASE = """
+INSERT INTO deliveries (alert, channel, attempts, claimed, done, failed, why) VALUES (?, 'lease', 1, ?, NULL, NULL, ?)
+ON CONFLICT (alert, channel) DO UPDATE SET claimed = excluded.claimed, why = excluded.why
+WHERE deliveries.why = excluded.why OR deliveries.claimed <= ? OR deliveries.claimed > ?
 """
 
 _decode_key = msgspec.json.Decoder(Key).decode
@@ -91,7 +107,9 @@ class SqlJournal(ABC):
 
     # Plans
 
-    def apply_plan(self, hash_: PlanHash, document: bytes, name: str, by: str, at: Instant) -> None:
+    def apply_plan(
+        self, hash_: PlanHash, document: bytes, name: str, by: str, at: Instant, *, restores: int | None = None
+    ) -> None:
         with self._write() as session:
             last = session.read("SELECT seq, hash FROM plans ORDER BY seq DESC LIMIT 1")
             if last and last[0][1] == hash_:
@@ -102,6 +120,8 @@ class SqlJournal(ABC):
                 (number, hash_, document, name, by, at),
             )
             detail: dict[str, str | int | bool | None] = {"name": name, "number": number}
+            if restores is not None:
+                detail["restores"] = restores
             session.append(Decision(f"plan-applied/{number}", at, "plan-applied", "", hash_, by, detail))
 
     def plan_in_force(self) -> Applied | None:
@@ -177,6 +197,47 @@ class SqlJournal(ABC):
                 found[tenant, workload] = OptIn(tenant, workload, nano, decision.by, decision.at)
         return list(found.values())
 
+    def activate_interface(self, activation: Activation) -> bool:
+        with self._write() as session:
+            rows = session.read(_STANDING, STANDING_KINDS)
+            known = _standing(rows).active.get(activation.interface)
+            if known is not None and _same(known, activation):
+                return False
+            return session.append(
+                Decision(
+                    # Counted, for the same may be decided, taken back and decided again at one reading of the clock.
+                    id=f"{ACTIVATED}/{activation.interface}/{activation.at}/{len(rows)}",
+                    at=activation.at,
+                    kind=ACTIVATED,
+                    tenant="",
+                    subject=activation.interface,
+                    by=activation.by,
+                    detail={"from": activation.caller, "to": activation.callee, "major": activation.major},
+                )
+            )
+
+    def deactivate_interface(self, interface: str, by: str, at: Instant) -> bool:
+        with self._write() as session:
+            rows = session.read(_STANDING, STANDING_KINDS)
+            if interface not in _standing(rows).active:
+                return False
+            id_of_decision = f"{DEACTIVATED}/{interface}/{at}/{len(rows)}"
+            return session.append(Decision(id_of_decision, at, DEACTIVATED, "", interface, by, {}))
+
+    def share_traffic(self, agent: AgentId, share: float, by: str, at: Instant) -> bool:
+        if not 0 <= share <= 1:
+            raise ValueError(f"a share of the sessions is from 0 to 1, not {share:g}")
+        with self._write() as session:
+            rows = session.read(_STANDING, STANDING_KINDS)
+            if _standing(rows).shares.get(agent, 1.0) == share:
+                return False
+            # Text keeps every digit, and a detail has no floats.
+            detail: dict[str, str | int | bool | None] = {"share": repr(float(share))}
+            return session.append(Decision(f"{SHARED}/{agent}/{at}/{len(rows)}", at, SHARED, "", agent, by, detail))
+
+    def standing(self) -> Standing:
+        return _standing(self._read(_STANDING, STANDING_KINDS))
+
     def decide(self, decision: Decision) -> bool:
         with self._write() as session:
             return session.append(decision)
@@ -189,6 +250,16 @@ class SqlJournal(ABC):
             (*kinds, limit),
         )
         return [decision_from(*row) for row in rows]
+
+    def entries(
+        self,
+        kinds: Collection[EntryKind] = (),
+        limit: int = 100,
+        before: int | None = None,
+        until: Instant | None = None,
+        tenant: str = "",
+    ) -> Sequence[Kept]:
+        return listed(self._read, kinds, limit, before, until, tenant)
 
     def ask(self, entry: Adjust | Grant) -> bool:
         changed = self._change(
@@ -216,6 +287,35 @@ class SqlJournal(ABC):
     def call(self, request: RequestId) -> Call | None:
         rows = self._read(f"SELECT seq, {COLUMNS} FROM records WHERE request = ?", (request,))  # noqa: S608
         return Call(rows[0][0], record_from(rows[0][1:])) if rows else None
+
+    def known_calls(self, requests: Sequence[RequestId]) -> Mapping[RequestId, Metered]:
+        found: dict[RequestId, Metered] = {}
+        for first in range(0, len(requests), AT_ONCE):
+            part = requests[first : first + AT_ONCE]
+            rows = self._read(
+                f"SELECT {COLUMNS} FROM records WHERE request IN ({', '.join('?' * len(part))})",  # noqa: S608
+                part,
+            )
+            found |= {record.request: record for record in map(record_from, rows)}
+        return found
+
+    # Feedback
+
+    def add_feedback(self, reports: Sequence[Reported]) -> int:
+        rows = list(map(row_of, reports))
+        parts = [rows[first : first + AT_ONCE] for first in range(0, len(rows), AT_ONCE)]
+        return sum(self._change(insertion(len(part)), [value for row in part for value in row]) for part in parts)
+
+    def feedback(
+        self,
+        where: Mapping[About, str] | None = None,
+        since: Instant = 0,
+        until: Instant | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Reported]:
+        most = _ALL if limit is None else limit
+        sql, values = selection(where or {}, since, _ALL if until is None else until, most)
+        return [reported_from(*row) for row in reversed(self._read(sql, values))]
 
     def balances(
         self,
@@ -286,6 +386,10 @@ class SqlJournal(ABC):
             (at, why, alert, channel),
         )
 
+    def lease(self, name: str, holder: str, at: Instant, seconds: float) -> bool:
+        until = at + int(seconds * MICROS)
+        return self._change(_LEASE, (f"lease/{name}", until, holder, at, until + int(seconds * MICROS))) == 1
+
 
 def _account(row: Sequence[Any]) -> Account:
     figures = row[6:]
@@ -318,3 +422,31 @@ def _current(now: Instant) -> list[tuple[str, str]]:
     moments = (now - _FARTHEST_ZONE, now, now + _FARTHEST_ZONE)
     pairs = {(window.value, period_of(window, "UTC", moment).label) for window in Window for moment in moments}
     return sorted(pairs)
+
+
+def _standing(rows: Sequence[Fields]) -> Standing:
+    """What holds by the decisions of these rows, in the order of the ledger."""
+    active: dict[str, Activation] = {}
+    shares: dict[AgentId, float] = {}
+    for decision in (decision_from(*row) for row in rows):
+        said = decision.detail
+        if decision.kind == ACTIVATED:
+            caller, callee, major = said.get("from"), said.get("to"), said.get("major")
+            active[decision.subject] = Activation(
+                interface=decision.subject,
+                caller=AgentId(caller) if isinstance(caller, str) else None,
+                callee=AgentId(callee) if isinstance(callee, str) else None,
+                major=major if isinstance(major, int) else None,
+                by=decision.by,
+                at=decision.at,
+            )
+        elif decision.kind == DEACTIVATED:
+            active.pop(decision.subject, None)
+        else:
+            share = said.get("share")
+            shares[AgentId(decision.subject)] = float(share) if isinstance(share, str) else 1.0
+    return Standing(active, {agent: share for agent, share in shares.items() if share < 1.0})
+
+
+def _same(one: Activation, other: Activation) -> bool:
+    return (one.caller, one.callee, one.major) == (other.caller, other.callee, other.major)
