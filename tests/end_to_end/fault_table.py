@@ -45,7 +45,9 @@ STREAMED = (
     Fault("garbage among the events", "garbage"),
     Fault("half an event, ended", "half_event"),
     Fault("cut in mid-stream", "close_after=2"),
-    Fault("silence in mid-stream, past `idle`", "slow_chunk=1"),
+    Fault("an error event before anything was said", "error_event_after=0"),
+    Fault("cut before anything was said", "close_after=0"),
+    Fault("silence before anything was said, past `idle`", "slow_chunk=1"),
     Fault("an error event in mid-stream", "error_event_after=2"),
     Fault("a stream without usage", "no_usage"),
 )
@@ -154,9 +156,10 @@ async def cells(found: Routes) -> list[Cell]:
 _HEAD = """\
 # What comes of a provider's faults
 
-A call may fail before its answer begins, and then it may go on elsewhere; or in the middle of its answer, and then it
-cannot. Each row below is a call that was made through a running gateway to a simulated provider, `first`, which shows
-the fault once. A second provider of the same model, `second`, is well, except in the rows of the last rule.
+A call may fail before anything of its answer has gone to the client, and then it may go on elsewhere; or in the middle
+of a stream, and then it cannot. Each row below is a call that was made through a running gateway to a simulated
+provider, `first`, which shows the fault once. A second provider of the same model, `second`, is well, except in the rows
+of the last rule.
 
 This page is generated from tests (`python -m tests.end_to_end.fault_table`). The rules are those of a workload's
 [`route`](guide-plan.md#route), explained in [the guide to routing](guide-routing.md):

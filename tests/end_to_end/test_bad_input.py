@@ -195,7 +195,7 @@ def post_head(dialect: str, *lines: str) -> bytes:
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_an_oversized_body_is_refused_before_it_is_read(tmp_path: Path, dialect: str, chunked: bool) -> None:
     async with running(tmp_path) as stack:
-        doors = Doors(stack.gateway.flow)
+        doors = Doors(stack.gateway.flow, stack.gateway.agents)
         errors: list[BaseException] = []
         server = await serve(
             doors,
@@ -258,7 +258,7 @@ async def test_what_is_no_http_is_refused_and_nobody_else_notices(stack: Stack, 
 async def test_a_slow_loris_is_told_and_cut(stack: Stack, stage: str, dialect: str) -> None:
     clock, errors = Seconds(), list[BaseException]()
     server = await serve(
-        Doors(stack.gateway.flow),
+        Doors(stack.gateway.flow, stack.gateway.agents),
         "127.0.0.1",
         0,
         limits=ServerLimits(),

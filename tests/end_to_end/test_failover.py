@@ -469,20 +469,57 @@ async def test_a_client_that_leaves_in_a_pause_is_not_called_for_again(found: Ro
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("workload", ["none", "failover", "unsure", "hedged"])
-async def test_a_client_that_leaves_in_an_attempt_is_charged_for_that_and_no_other(
+async def test_an_attempt_is_cut_off_when_its_client_leaves_and_counts_at_its_hold(
     found: Routes, workload: str, stream: bool
 ) -> None:
     found.first.script.append("delay=1")
     await hung_up(found, workload, after=1, stream=stream)
+    upstream = found.stack.gateway.flow.routes.to(found.stack.gateway.flow.regime.in_force.snapshot.providers[FIRST])
+    async with asyncio.timeout(5):
+        # While the provider still stands still: it is not waited for.
+        await found.stack.settled()
+        while upstream.upstream.open_connections:  # noqa: ASYNC110 - until the loop has closed it
+            await asyncio.sleep(0)
     records = await sound(found)
     assert [(record.provider, record.outcome) for record in records] == [("first", Outcome.CLIENT_LEFT)]
-    assert records[0].certainty is (Certainty.AT_LEAST if stream else Certainty.EXACT)
+    assert (records[0].certainty, records[0].status, records[0].cost) == (Certainty.UNKNOWN, 499, None)
     assert found.asked() == [1, 0, 0]
+    # Who was cut off by us is none the worse for it.
+    assert found.stack.gateway.flow.board.untroubled(FIRST)
 
 
-async def test_a_client_that_leaves_before_a_failure_is_not_called_for_again(found: Routes) -> None:
-    found.first.script.append("delay=1,status=503")
-    await hung_up(found, "failover", after=1)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_attempt_that_is_drained_goes_on_without_its_client(tmp_path: Path, stream: bool) -> None:
+    plan = PLAN.replace('"FIRST/v1",', '"FIRST/v1", on_disconnect: drain,').replace("300ms", "20s")
+    async with routes(tmp_path, plan=plan) as found:
+        found.first.script.append("delay=1")
+        await hung_up(found, "failover", after=1, stream=stream)
+        (record,) = await sound(found)
+        assert (record.outcome, record.certainty) == (Outcome.CLIENT_LEFT, Certainty.EXACT)
+        assert record.usage == found.first.billed[0].usage
+
+
+async def test_a_client_that_has_only_closed_its_half_still_gets_its_answer(found: Routes) -> None:
+    found.first.script.append("delay=1")
+    secret = await key(found.stack, workload="failover")
+    body = body_of("openai", model="big", max_tokens=50)
+    reader, writer = await asyncio.open_connection("127.0.0.1", found.stack.gateway.port)
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {secret}\r\n"
+    writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+    writer.write_eof()
+    await found.first.until_asked(1)
+    await found.first.settled()
+    assert (await reader.read()).startswith(b"HTTP/1.1 200")
+    writer.close()
     (record,) = await sound(found)
-    assert (record.outcome, record.counted_tokens) == (Outcome.CLIENT_LEFT, 0)
-    assert found.asked() == [1, 0, 0]
+    assert (record.outcome, record.certainty) == (Outcome.SERVED, Certainty.EXACT)
+
+
+async def test_a_client_that_leaves_before_a_failure_is_not_called_for_again(tmp_path: Path) -> None:
+    plan = PLAN.replace('"FIRST/v1",', '"FIRST/v1", on_disconnect: drain,').replace("300ms", "20s")
+    async with routes(tmp_path, plan=plan) as found:
+        found.first.script.append("delay=1,status=503")
+        await hung_up(found, "failover", after=1)
+        (record,) = await sound(found)
+        assert (record.outcome, record.counted_tokens) == (Outcome.CLIENT_LEFT, 0)
+        assert found.asked() == [1, 0, 0]

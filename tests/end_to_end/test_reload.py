@@ -13,6 +13,7 @@ from tests.end_to_end.probe import ask, balance, closed, get, key
 from tests.end_to_end.stack import ADMIN, Stack, plan_text, running
 from tests.end_to_end.turnstile import Turnstile, turnstile
 
+from upshift.admin.rolling_back import former, roll_back
 from upshift.app import start_gateway
 from upshift.gateway.clock import HandClock
 from upshift.model.ids import PlanHash
@@ -80,6 +81,27 @@ async def test_a_new_plan_under_200_calls_in_flight_fails_none(tmp_path: Path) -
             (new, Outcome.REFUSED): 1,
         }
         assert all(record.usage.output == 50 for record in records if record.plan == old)
+        await closed(stack)
+
+
+async def test_a_former_plan_comes_back_under_calls_in_flight_and_fails_none(tmp_path: Path) -> None:
+    async with turnstile() as stile, running(tmp_path) as stack:
+        await stack.apply(plan_text(stile.url, "1M"))
+        old, secret = in_force(stack), await key(stack)
+        await stack.apply(plan_text(stile.url, "2M"))
+        new = in_force(stack)
+        tasks = await in_flight(stack, stile, secret, 50)
+        roll_back(stack.desk, former(stack.desk), ADMIN)
+        assert await stack.gateway.flow.regime.refresh()
+        assert in_force(stack) == old
+        tasks += await in_flight(stack, stile, secret, 50)
+        await stile.open()
+        heard = await asyncio.gather(*tasks)
+        assert Counter((each.status, each.ended) for each in heard) == {(200, True): 100}
+        assert Counter(record.plan for record in await stack.records()) == {old: 50, new: 50}
+        number = len(stack.desk.journal.plans())
+        (again,) = stack.desk.journal.decisions(["plan-applied"], 1)
+        assert (again.detail["number"], again.detail["restores"]) == (number, number - 2)
         await closed(stack)
 
 

@@ -3,11 +3,23 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.http.sockets import Caller, HandClock, Origin, origin, request_of, says, says_and_stays, soon, until
+from tests.http.sockets import (
+    PATIENCE,
+    Caller,
+    HandClock,
+    Origin,
+    origin,
+    request_of,
+    says,
+    says_and_stays,
+    soon,
+    until,
+)
 
 from upshift.http.client import Response, Timeouts, Trouble, Upstream
 from upshift.http.exchange import Headers
@@ -625,3 +637,125 @@ def test_no_answer_hurts_the_next_call(pieces: list[bytes]) -> None:
             assert (await fine(upstream))[1] == b"next"
 
     asyncio.run(story())
+
+
+def _answered(listener: socket.socket) -> socket.socket:
+    """Accept a connection and answer its request; a blocking origin, which the loop of the test knows nothing of."""
+    link, _ = listener.accept()
+    received = b""
+    while not received.endswith(b"\r\n\r\n{}"):
+        received += link.recv(65536)
+    link.sendall(HELLO)
+    return link
+
+
+async def test_what_closed_before_we_wrote_is_found_out_before_we_write() -> None:
+    """Even where the loop has had no time to read that the origin has gone."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        upstream = Upstream(f"http://127.0.0.1:{listener.getsockname()[1]}", timeouts=Timeouts())
+        try:
+            accepting = asyncio.create_task(asyncio.to_thread(_answered, listener))
+            assert (await fine(upstream))[1] == b"hello"
+            first = await soon(accepting)
+            second = asyncio.get_running_loop().run_in_executor(None, _answered, listener)
+            assert upstream.idle_connections == 1
+            first.close()
+            assert (await fine(upstream))[1] == b"hello"
+            (await soon(second)).close()
+        finally:
+            await upstream.close()
+
+
+async def test_a_request_that_never_left_in_full_was_not_sent() -> None:
+    async def script(caller: Caller) -> None:
+        await caller.reader.read(100)
+        caller.reset()
+
+    async with origin(script) as (upstream, _):
+        found = await post(upstream, b"x" * 30_000_000)
+        assert isinstance(found, Trouble)
+        assert (found.kind, found.request_sent) == ("reset", False)
+        found = await post(upstream)
+        assert isinstance(found, Trouble)
+        assert (found.kind, found.request_sent) == ("reset", True)
+
+
+class Leaver:
+    """Somebody for whom a request is sent, until he leaves."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self._told: list[Callable[[], None]] = []
+
+    def on_gone(self, callback: Callable[[], None]) -> None:
+        self._told.append(callback)
+
+    def leave(self) -> None:
+        self.gone = True
+        for callback in self._told:
+            callback()
+
+
+async def test_a_request_ends_when_nobody_waits_for_its_answer() -> None:
+    asked = asyncio.Event()
+
+    async def script(caller: Caller) -> None:
+        await request_of(caller)
+        asked.set()
+        assert await caller.rest() == b""
+
+    async with origin(script) as (upstream, _):
+        client = Leaver()
+        waiting = asyncio.create_task(soon(upstream.send(b"POST", b"/chat", [], b"{}", client)))
+        await soon(asked.wait())
+        client.leave()
+        assert await waiting == Trouble("client-left", "nobody waits for the answer", True)
+        await until(lambda: upstream.open_connections == 0)
+        late = await soon(upstream.send(b"POST", b"/chat", [], b"{}", client))
+        assert isinstance(late, Trouble)
+        assert (late.kind, late.request_sent) == ("client-left", False)
+
+
+async def test_who_leaves_after_his_answer_ends_nobody_elses() -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def script(caller: Caller) -> None:
+        await request_of(caller)
+        caller.send(HELLO)
+        await request_of(caller)
+        asked.set()
+        await left.wait()
+        caller.send(HELLO)
+        await caller.reader.read()
+
+    async with origin(script) as (upstream, place):
+        client = Leaver()
+        response = await soon(upstream.send(b"POST", b"/chat", [], b"{}", client))
+        assert isinstance(response, Response)
+        next_one = asyncio.create_task(fine(upstream))
+        await soon(asked.wait())
+        client.leave()
+        left.set()
+        assert (await next_one)[1] == b"hello"
+        assert place.talks == 1
+
+
+async def test_waiting_for_more_loses_nothing() -> None:
+    speak = asyncio.Event()
+
+    async def script(caller: Caller) -> None:
+        await request_of(caller)
+        caller.send(HELLO[:-5])
+        await speak.wait()
+        caller.send(b"hello")
+        await caller.reader.read()
+
+    async with origin(script) as (upstream, _):
+        response = await post(upstream)
+        assert isinstance(response, Response)
+        assert not await response.more(0.01)
+        speak.set()
+        assert await soon(response.more(PATIENCE))
+        assert await soon(response.chunk()) == b"hello"
+        assert await response.more(0.0)
+        assert await response.chunk() is None

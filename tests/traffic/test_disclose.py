@@ -6,17 +6,21 @@ import pytest
 from tests.traffic.builders import DAY, NOW, balance, budget_key, claim, period
 
 from upshift.model.budget import Bucket
+from upshift.model.pool import Scarce, Shortage
 from upshift.model.refusal import (
     BadKey,
     BadRequest,
     Busy,
     CannotServe,
+    ContractBroken,
+    InterfaceClosed,
     LedgerDown,
     NoKey,
     NoneOpen,
     NoRoute,
     NotAllowed,
     OverBudget,
+    PoolFull,
     Reason,
     Stopping,
     TooLarge,
@@ -71,6 +75,29 @@ REASONS: list[tuple[Reason, int, str, int | None, str]] = [
     (CannotServe("big", ("tools", "images"), "ask for b"), 400, "cannot_serve", None, "tools and images; ask for b"),
     (over(), 402, "over_budget", None, "Budget reached"),
     (Busy(budget_key(), 30.2, 5), 429, "budget_busy", 5, "none of them ended in 30 s. Try again in 5 s"),
+    (
+        PoolFull("batch", "nightly", Shortage(Scarce.CONCURRENT, "user", "4 calls at once", 10.0, 3)),
+        429,
+        "pool_full",
+        3,
+        "The capacity pool batch of workload nightly is full: it takes 4 calls at once for one user; this call waited"
+        " 10.0 s. No budget is used up. Try again in 3 s.",
+    ),
+    (
+        InterfaceClosed("a", "b", "a-b", "it is not active"),
+        403,
+        "interface_closed",
+        None,
+        "agent a may not speak to b over interface a-b: it is not active",
+    ),
+    (InterfaceClosed("a", "b", "", "there is none"), 403, "interface_closed", None, "speak to b: there is none"),
+    (
+        ContractBroken("a-b", "1.2.0", (("message.parts[0].data.q", "3 is no text"),)),
+        422,
+        "contract_violation",
+        None,
+        "the message breaks contract a-b 1.2.0: message.parts[0].data.q: 3 is no text",
+    ),
     (LedgerDown(7), 503, "ledger_unavailable", 7, "nothing may be spent"),
     (Stopping(2), 503, "stopping", 2, "restarting"),
 ]

@@ -127,6 +127,14 @@ def test_a_task_is_named_by_header() -> None:
     assert tasked(b"long", dialect=ANTHROPIC) == ("long", "claude")
 
 
+def test_embeddings_are_of_a_task_only_by_name() -> None:
+    """Long texts and short ones embedded by two models could not be compared."""
+    work = dispatch.to(snapshot(workloads=[TASKED]), caller(ONE), None, "support", OPENAI)
+    call = ask(model="support", dialect=Dialect.EMBEDDINGS)
+    assert dispatch.for_task(work, None, call, 5_000) is work
+    assert dispatch.for_task(work, b"titles", call, 5_000).task == "titles"
+
+
 def test_or_recognised_by_the_shape_of_the_request() -> None:
     assert tasked() == ("", "big")
     assert tasked(input_tokens=1_000) == ("", "big")

@@ -449,3 +449,57 @@ def test_a_day_of_calls_keeps_the_ceiling_and_leaves_nothing_held(
 
 def test_counters_that_nobody_used_are_empty() -> None:
     assert Books().read(budget_key()) is EMPTY
+
+
+def _learnt(answers: list[tuple[int, int]]) -> Outlook:
+    outlook = Outlook()
+    for read, made in answers:
+        outlook.observe(Usage(input=read, output=made), 1_000, 0, 0)
+    return outlook
+
+
+_RATES = st.integers(0, 10**10)
+_CARDS = st.builds(
+    lambda first, then, above: card(
+        rates(input=first[0], output=first[1], cache_write_5m=first[0], cache_write_1h=first[0]),
+        rates(above=above, input=then[0], output=then[1], cache_write_5m=then[0], cache_write_1h=then[0]),
+    ),
+    st.tuples(_RATES, _RATES), st.tuples(_RATES, _RATES), st.integers(1, 5_000),
+)  # fmt: skip
+_OPTIONS = st.tuples(
+    st.builds(
+        lambda priced, most: model("m", priced=priced, max_output=most), st.none() | _CARDS, st.integers(1, 100_000)
+    ),
+    st.lists(st.tuples(st.integers(1, 5_000), st.integers(1, 50_000)), max_size=30).map(_learnt),
+)
+
+
+@steady
+@given(
+    st.builds(
+        ask,
+        stream=st.booleans(),
+        text_bytes=st.integers(1, 20_000),
+        max_output=st.none() | st.integers(1, 100_000),
+        choices=st.integers(1, 4),
+        cache_write=st.sampled_from(["", "5m", "1h"]),
+    ),
+    st.lists(_OPTIONS, min_size=1, max_size=4),
+    st.sampled_from(list(HoldPolicy)),
+)
+def test_a_hold_covers_whichever_model_answers(
+    call: Ask, options: list[tuple[Model, Outlook]], hold: HoldPolicy
+) -> None:
+    """No failover comes to more than what is held, for the hold is no less than that of any of the models alone."""
+    held = gate.fare_for_any(call, options, hold, (ALICE,))
+    whole = gate.amount(held.input, held.wanted, held.input_rate, held.output_rate)
+    for on, outlook in options:
+        alone = gate.fare(call, on, hold, (ALICE,), outlook)
+        assert held.input >= alone.input
+        assert held.wanted >= alone.wanted
+        assert held.enough >= alone.enough
+        single = gate.amount(alone.input, alone.wanted, alone.input_rate, alone.output_rate)
+        assert whole.tokens >= single.tokens
+        assert whole.nano >= single.nano
+        if len(options) == 1:
+            assert held == alone

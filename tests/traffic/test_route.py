@@ -1,10 +1,11 @@
 """Are the ways to serve a call the right ones, in the right order, and are the closed ones explained?"""
 
+import msgspec
 import pytest
 from tests.traffic.builders import BIG, CLAUDE, NOW, SMALL, ask, consent, gate, model, workload
 
 from upshift.model.budget import Bucket
-from upshift.model.ids import ModelTierId
+from upshift.model.ids import ModelTierId, ProviderId
 from upshift.model.refusal import CannotServe, Refused
 from upshift.traffic.dispatch import Work
 from upshift.traffic.health import Board
@@ -115,6 +116,31 @@ def test_what_a_provider_keeps_is_asked_of_nobody_else() -> None:
     with pytest.raises(Refused) as caught:
         ways(call, Work(laddered(HARD), BIG), 100, None)
     assert isinstance(caught.value.reason, CannotServe)
+
+
+def test_embeddings_are_refused_rather_than_served_by_another_model() -> None:
+    vectors, other = model("vectors", dialect=Dialect.EMBEDDINGS), model("cheap", dialect=Dialect.EMBEDDINGS)
+    call = ask(dialect=Dialect.EMBEDDINGS)
+    found = ways(call, Work(laddered(SOFT, PAYG, substitutes=(other,)), vectors), 100, consent())
+    assert [way.bucket for way in found.tried] == [Bucket.INCLUDED, Bucket.OVERAGE]
+    assert found.closed == ("embeddings stay with vectors: vectors of two models do not mix",)
+    found = ways(call, Work(laddered(SOFT, substitutes=(other, vectors)), vectors), 100, None)
+    assert found.tried[1] == Way(Bucket.DEGRADED, vectors, "soft-cap")
+    short = model("vectors", dialect=Dialect.EMBEDDINGS, context=100)
+    with pytest.raises(Refused):
+        ways(ask(dialect=Dialect.EMBEDDINGS, text_bytes=9_000), Work(laddered(), short, (short, other)), 3_000, None)
+
+
+def test_what_is_kept_where_the_plan_does_not_lead_is_refused_by_name() -> None:
+    talk = model("talk", dialect=Dialect.RESPONSES)
+    call = ask(dialect=Dialect.RESPONSES, keeps_state=True)
+    call = msgspec.structs.replace(call, state="resp_1", holder=ProviderId("gone"))
+    with pytest.raises(Refused) as caught:
+        ways(call, Work(laddered(), talk), 100, None)
+    assert isinstance(caught.value.reason, CannotServe)
+    assert caught.value.reason.needs == (
+        "gone, where resp_1 is kept, if anywhere (talk cannot be had there in openai-responses itself)",
+    )
 
 
 def test_where_a_tier_was_asked_for_another_model_of_it_serves_what_the_first_cannot() -> None:

@@ -14,7 +14,7 @@ from upshift.traffic.affinity import Affinity
 from upshift.traffic.gate import Crowded, Fare, Fit, Full, Offer
 from upshift.traffic.health import Board
 from upshift.traffic.route import Way, Ways, targets
-from upshift.traffic.targets import Known, Target, bounding
+from upshift.traffic.targets import Known, Target
 from upshift.traffic.wire.ask import Ask
 
 
@@ -74,19 +74,14 @@ class Bid(msgspec.Struct, eq=False):
         work = let_in.work
         workload = work.workload
         story.targets = targets = self._targets(way)
-        model = bounding(targets)
         account = let_in.accounts.get(way.bucket)
         if account is None or not account.start <= self.now < account.end:
             caller = let_in.caller
             account = self.accounts.of(caller.tenant, caller.user, workload, way.bucket, let_in.consent, self.now)
             let_in.accounts[way.bucket] = account
-        outlook = (
-            let_in.outlook
-            if model.name == work.model.name
-            else self.passes.outlook(let_in.caller.tenant.id, workload.id, model.name)
-        )
-        fare = gate.fare(self.ask, model, workload.gate.hold, account.claims, outlook)
-        story.account, story.outlook, story.input_tokens = account, outlook, fare.input
+        options = [(each.model, self.passes.outlook_of(let_in, each.model)) for each in targets]
+        fare = gate.fare_for_any(self.ask, options, workload.gate.hold, account.claims)
+        story.account, story.outlook, story.input_tokens = account, options[0][1], fare.input
         return fare
 
     def _targets(self, way: Way) -> tuple[Target, ...]:

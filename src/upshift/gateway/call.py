@@ -8,7 +8,7 @@ import msgspec
 from upshift.http.client import Response, Timeouts, Trouble, Upstream
 from upshift.http.exchange import Exchange, Headers
 from upshift.model.ids import ProviderId
-from upshift.traffic.snapshot import Dialect, Provider, Snapshot
+from upshift.traffic.snapshot import Dialect, OnDisconnect, Provider, Snapshot
 
 _KEPT_BACK = frozenset(
     {
@@ -99,7 +99,7 @@ class Route:
                     self.own_headers.append((b"x-goog-api-key", secret.encode()))
 
     async def send(self, exchange: Exchange, dialect: Dialect, call: Call, body: bytes) -> Response | Trouble:
-        """Send a call on, in `dialect`."""
+        """Send a call on, in `dialect`. Its client's leaving ends it, unless the provider's answers are drained."""
         if dialect is Dialect.GEMINI:
             verb = b"streamGenerateContent" if call.stream else b"generateContent"
             target = gemini_target(exchange if call.native else None, call.upstream_id, verb)
@@ -107,7 +107,8 @@ class Route:
             target = _PATHS[dialect]
             if exchange.query and call.native:
                 target = target + b"?" + exchange.query
-        return await self.upstream.send(b"POST", target, self._headers(exchange, dialect, call.native), body)
+        client = exchange if self.provider.on_disconnect is OnDisconnect.CANCEL else None
+        return await self.upstream.send(b"POST", target, self._headers(exchange, dialect, call.native), body, client)
 
     async def count(self, exchange: Exchange, dialect: Dialect, upstream_id: str, body: bytes) -> Response | Trouble:
         """Ask how many tokens an input has, in the client's own dialect. Providers do not bill that."""

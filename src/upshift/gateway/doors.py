@@ -7,9 +7,12 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from upshift.gateway import accept, answer
+from upshift.gateway import a2a, accept, answer
+from upshift.gateway.a2a import Agents
 from upshift.gateway.flow import Flow
+from upshift.gateway.inbox import Inbox
 from upshift.gateway.lengths import Lengths
+from upshift.gateway.pools_door import show_pools
 from upshift.http.exchange import Exchange, Headers
 from upshift.model.budget import Bucket, Claim
 from upshift.model.ids import UserId
@@ -29,9 +32,13 @@ SERVED = (
     "POST /v1beta/models/{model}:generateContent",
     "POST /v1beta/models/{model}:streamGenerateContent",
     "POST /v1beta/models/{model}:countTokens",
+    *a2a.SERVED,
     "GET /v1/models",
     "GET /v1beta/models",
     "GET /upshift/v1/budget",
+    "GET /upshift/v1/pools",
+    "POST /upshift/v1/feedback",
+    "POST /v1/traces",
     "GET /healthz",
     "GET /readyz",
 )
@@ -85,8 +92,10 @@ class BudgetView(msgspec.Struct, frozen=True):
 class Doors:
     """The handler of the gateway's socket."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, agents: Agents, inbox: Inbox | None = None) -> None:
         self._flow = flow
+        self._agents = agents
+        self._inbox = inbox
         self._lengths = Lengths(flow)
 
     async def __call__(self, exchange: Exchange) -> None:
@@ -96,17 +105,24 @@ class Doors:
         if dialect is not None and exchange.method == b"POST":
             await self._flow.call(exchange, dialect)
             return
+        if path.startswith(a2a.PREFIX):
+            await self._agents.serve(exchange)
+            return
         wire = WIRES[accept.dialect_of(exchange)]
         try:
             counting = accept.count_at(path)
             if counting is not None and exchange.method == b"POST":
                 await self._lengths.answer(exchange, counting)
+            elif self._inbox is not None and exchange.method == b"POST" and self._inbox.serves(path):
+                await self._inbox.post(exchange, self._flow.regime.in_force, self._flow.clock.now())
             elif exchange.method not in (b"GET", b"HEAD"):
                 self._lost(exchange)
             elif (name := accept.model_at(path)) is not None:
                 self._models(exchange, name)
             elif path == b"/upshift/v1/budget":
                 await self._budget(exchange)
+            elif path == b"/upshift/v1/pools":
+                await show_pools(self._flow, exchange)
             elif path == b"/healthz":
                 exchange.respond(200, answer.JSON, b'{"status":"ok"}')
             elif path == b"/readyz":

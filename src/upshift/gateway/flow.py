@@ -3,10 +3,12 @@
 Nothing of an answer leaves before the call's hold is on disk, and its last byte waits for the record of what it used.
 """
 
+import asyncio
 import itertools
 import os
 import random
 
+import msgspec
 import structlog
 
 from upshift.gateway import accept, answer, sending
@@ -14,7 +16,9 @@ from upshift.gateway.accounts import Accounts
 from upshift.gateway.bid import Bid
 from upshift.gateway.call import Routes
 from upshift.gateway.clock import Clock
+from upshift.gateway.opening import LARGEST_ANSWER
 from upshift.gateway.passes import Pass, Passes
+from upshift.gateway.pools import LocalPools, Pools, Seat
 from upshift.gateway.regime import Regime
 from upshift.gateway.story import NOTHING_USED, Story
 from upshift.gateway.streaming import Streaming
@@ -24,23 +28,23 @@ from upshift.model.budget import Bucket, Claim
 from upshift.model.entry import Alert
 from upshift.model.ids import RequestId
 from upshift.model.metered import Outcome
-from upshift.model.refusal import LedgerDown, OverBudget, Reason, Refused
-from upshift.model.span import Instant
+from upshift.model.pool import Place
+from upshift.model.refusal import LedgerDown, NoneOpen, OverBudget, PoolFull, Reason, Refused
+from upshift.model.span import MICROS, Instant
 from upshift.store.ledger import Deny, Ledger, LedgerUnavailableError
-from upshift.traffic import alerts, attempts, disclose, meter
+from upshift.traffic import alerts, attempts, disclose, gate, meter
 from upshift.traffic.affinity import Affinity
-from upshift.traffic.health import Board, Verdict
+from upshift.traffic.health import Board, State, Verdict
 from upshift.traffic.meter import Tally
 from upshift.traffic.route import Ways
 from upshift.traffic.snapshot import Dialect, Model
-from upshift.traffic.wire.ask import Answer, Ask
+from upshift.traffic.wire.ask import Ask
 from upshift.traffic.wire.wires import WIRES
 
 log = structlog.get_logger()
 
-LARGEST_ANSWER = 64 * 1024 * 1024
-NO_ANSWER = Answer()
-"""What is read of bytes that say nothing."""
+KEPT_SECONDS = 30 * 86_400.0
+"""How long OpenAI keeps an answer that a later call may go on from."""
 
 
 class RequestIds:
@@ -58,8 +62,9 @@ class Flow:
     """The request path with what it needs to hand. One per process; every method runs on its event loop."""
 
     def __init__(
-        self, *, regime: Regime, ledger: Ledger, routes: Routes, accounts: Accounts, clock: Clock, strict: bool = False
-    ) -> None:
+        self, *, regime: Regime, ledger: Ledger, routes: Routes, accounts: Accounts, clock: Clock,
+        strict: bool = False, pools: Pools | None = None,
+    ) -> None:  # fmt: skip
         self.regime = regime
         self.ledger = ledger
         self.routes = routes
@@ -71,6 +76,16 @@ class Flow:
         self.passes = Passes()
         self.board = Board()
         self.affinity = Affinity()
+        self.states = Affinity(seconds=KEPT_SECONDS)
+        """Who keeps which answers and conversations, by their tenant and name."""
+        self.pools: Pools = pools or LocalPools(clock)
+        """Where calls find a place, if not here."""
+        self.know_pools()
+        regime.on_change(self.know_pools)
+
+    def know_pools(self) -> None:
+        """Take up the capacity pools of the plan that is in force."""
+        self.pools.know(self.regime.in_force.snapshot.pools)
 
     async def call(self, exchange: Exchange, dialect: Dialect) -> None:
         """Serve one call from its first step to its last byte."""
@@ -80,13 +95,18 @@ class Flow:
             story.ask = ask = accept.read(exchange, wire)
             let_in = self.passes.of(story, ask)  # identify, dispatch, police
             story.attribute(ask, let_in)
+            if ask.state:
+                story.ask = ask = self.held(ask, let_in)
             expected = let_in.outlook.input_tokens(ask.text_bytes, ask.images)
-            await self.gate(story, ask, let_in, let_in.ways(ask, expected))  # route, gate
+            ways = let_in.ways(ask, expected)  # route
+            if let_in.work.workload.pool is not None and not await self.take_place(story, ask, let_in, expected):
+                return
+            await self.gate(story, ask, let_in, ways)
             story, response = await self.send(story, ask)
             if response is None:
                 return
-            if ask.stream and response.status < 400 and _is_stream(response):
-                await Streaming(self, story, response).run()
+            if response.status < 400 and story.opened is not None:
+                await Streaming(self, story, response, story.opened).run()
             else:
                 await self.whole(story, ask, response)
         except Refused as refused:
@@ -101,6 +121,8 @@ class Flow:
         finally:
             if story.ticket is not None and not story.ticket.closed:
                 self.close_unknown(story)
+            if story.seat is not None:
+                self.pools.leave(story.seat.pool, story.request, story.seat.used)
 
     def refuse(self, story: Story, reason: Reason) -> None:
         """Say no, and keep the record of having said it."""
@@ -113,6 +135,54 @@ class Flow:
             # Calls without a good key belong to nobody; keeping them would let anybody fill the disk.
             self.ledger.note(record, self.clock.now())
         log.info("call.refused", request=story.request, code=denial.code, status=denial.status)
+
+    def held(self, ask: Ask, let_in: Pass) -> Ask:
+        """A call that goes on from what a provider keeps, with its name where it is known. Raises Refused.
+
+        Nobody else has it, so where that one is out there is no use in trying.
+        """
+        kept = self.states.of((let_in.caller.tenant.id, ask.state), self.clock.now())
+        if kept is None:
+            return ask
+        if not self.board.untroubled(kept.provider):
+            circuit, now = self.board.circuit(kept.provider), self.clock.now()
+            if circuit.state(now) is State.OPEN:
+                wait = max(1, -(-(circuit.until - now) // MICROS))
+                raise Refused(NoneOpen(let_in.work.model.name, kept.provider, wait, f"only it keeps {ask.state}"))
+        return msgspec.structs.replace(ask, holder=kept.provider)
+
+    # pool ---------------------------------------------------------------------------------------------------------
+
+    async def take_place(self, story: Story, ask: Ask, let_in: Pass, input_tokens: int) -> bool:
+        """Wait for a place in the workload's capacity pool; False where the client left. Raises Refused.
+
+        Before the gate, so that a call which waits holds no budget. Its rate is charged what a usual call uses, and
+        corrected at its end.
+        """
+        work, caller = let_in.work, let_in.caller
+        pool = work.workload.pool
+        assert pool is not None
+        usual = min(gate.asked_output(ask, work.model), let_in.outlook.output_tokens()) * ask.choices
+        place = Place(story.request, work.workload.id, caller.tenant.id, caller.user.id, input_tokens + usual)
+        story.seat = Seat(pool)
+        found = self.pools.enter(pool, place)
+        if isinstance(found, asyncio.Future):
+            waiting, began = found, self.clock.tick()
+
+            def wait_no_more() -> None:
+                if not waiting.done():
+                    waiting.set_result(None)
+
+            story.exchange.on_gone(wait_no_more)
+            found = await waiting
+            story.waited_ns += self.clock.tick() - began
+            if story.exchange.gone:
+                record = story.record(Outcome.CLIENT_LEFT, 499, "client-left", NOTHING_USED, self.clock.tick())
+                self.ledger.note(record, self.clock.now())
+                return False
+        if found is not None:
+            raise Refused(PoolFull(pool.id, work.workload.id, found))
+        return True
 
     # gate ---------------------------------------------------------------------------------------------------------
 
@@ -155,6 +225,8 @@ class Flow:
             # It waited for its budget longer than its client did: nothing is sent for nobody.
             self.close(story, Outcome.CLIENT_LEFT, 499, "client-left", None)
             return story, None
+        if story.seat is not None:
+            story.seat.count(0)
         story, response = await sending.send(self, story, ask)
         if isinstance(response, Response):
             story.upstream_id = _upstream_id(response)
@@ -185,26 +257,14 @@ class Flow:
 
     async def whole(self, story: Story, ask: Ask, response: Response) -> None:
         """Meter and hand on an answer that comes in one piece, or a provider's error."""
-        model, outlook, tick = story.model, story.outlook, self.clock.tick
+        if response.status >= 400:
+            await self.refused_by_provider(story, response)
+            return
+        model, outlook = story.model, story.outlook
         assert model
         assert outlook
-        assert story.upstream
-        read_at = tick()
-        body = await response.read(LARGEST_ANSWER)
-        story.waited_ns += tick() - read_at
-        if isinstance(body, Trouble):
-            self.broke_off(model, body.kind)
-            await self.trouble(story, body)
-            return
-        status = response.status
-        if status >= 400:
-            await self.provider_error(story, response, body)
-            return
-        found = story.upstream.answer(body)
-        if found == NO_ANSWER and not answer.is_json(body):
-            self.broke_off(model, "protocol")
-            await self.trouble(story, Trouble("protocol", f"{len(body)} bytes that are not an answer", True))
-            return
+        assert story.whole
+        body, found = story.whole.body, story.whole.found
         usage = found.usage
         if usage is None:
             reason, tally = "usage-not-reported", meter.unknown(story.held())
@@ -220,27 +280,45 @@ class Flow:
                 return
             told = answer.JSON
         outcome = Outcome.CLIENT_LEFT if story.exchange.gone else Outcome.SERVED
-        await self.settle(story, outcome, status, reason, tally)
-        self.stay(story)
-        story.exchange.respond(status, told + self.headers(story), body)
+        await self.settle(story, outcome, response.status, reason, tally)
+        self.stay(story, found.upstream_id)
+        story.exchange.respond(response.status, told + self.headers(story), body)
 
-    def stay(self, story: Story) -> None:
-        """A session that was served stays on its route, since its prompt cache is there now."""
+    def stay(self, story: Story, answer_id: str) -> None:
+        """A session that was served stays on its route, since its prompt cache is there now; so does what goes on from
+        this answer, since its provider may keep it and no other has it: not even where it was translated, and nobody
+        keeps what its client has."""
+        model, ask, let_in = story.model, story.ask, story.let_in
+        assert model
+        assert ask
+        assert let_in
+        provider, now = model.provider.id, self.clock.now()
         if story.session is not None and len(story.targets) > 1:
-            assert story.model
-            self.affinity.keep(story.session, story.model.name, story.model.provider.id, self.clock.now())
+            self.affinity.keep(story.session, model.name, provider, now)
+        if ask.dialect is Dialect.RESPONSES:
+            tenant = let_in.caller.tenant.id
+            for name in (ask.state, answer_id):
+                if name:
+                    self.states.keep((tenant, name), model.name, provider, now)
 
     def broke_off(self, model: Model, kind: str) -> None:
         """An answer ended before its time. How long one may be in all is our own limit."""
         if kind not in ("total_timeout", "too_large"):
             self.board.end(model, Verdict.DOWN, self.clock.now())
 
-    async def provider_error(self, story: Story, response: Response, body: bytes) -> None:
+    async def refused_by_provider(self, story: Story, response: Response) -> None:
         """A provider said no. Its words go on, unless they are about our own account with it.
 
         Nothing was used, but where something gave up waiting for an answer that may have been made.
         """
         assert story.model
+        read_at = self.clock.tick()
+        body = await response.read(LARGEST_ANSWER)
+        story.waited_ns += self.clock.tick() - read_at
+        if isinstance(body, Trouble):
+            self.broke_off(story.model, body.kind)
+            await self.trouble(story, body)
+            return
         status = response.status
         tally = meter.unknown(story.held()) if status in attempts.UNSURE else None
         await self.settle(story, Outcome.UPSTREAM_ERROR, status, f"provider-status-{status}", tally)
@@ -301,6 +379,8 @@ class Flow:
         if tally is None:
             record = story.record(outcome, status, reason, NOTHING_USED, self.clock.tick())
             return self.ledger.release(story.ticket, now, record)
+        if story.seat is not None:
+            story.seat.count(tally.counted.tokens)
         record = story.record(outcome, status, reason, tally, self.clock.tick())
         return self.ledger.settle(story.ticket, now, tally.counted, record)
 
@@ -359,12 +439,6 @@ class Flow:
                 plan=story.in_force.snapshot.hash,
             )
         )
-
-
-def _is_stream(response: Response) -> bool:
-    """Whether a provider that was asked for a stream sends one; some answer whole all the same."""
-    kind = response.header(b"content-type")
-    return kind is None or kind[:17].lower() == b"text/event-stream"
 
 
 def _upstream_id(response: Response) -> str:

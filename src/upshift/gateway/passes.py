@@ -69,7 +69,7 @@ class Pass:
 
     def ways(self, ask: Ask, input_tokens: int) -> Ways:
         """The ways to serve a call; the same for all that need no ability and fit every model. Raises Refused."""
-        if ask.needs or input_tokens >= self._least_context:
+        if ask.needs or ask.keeps_state or input_tokens >= self._least_context:
             return route.ways(ask, self.work, input_tokens, self.consent)
         if self._plain is None:
             self._plain = route.ways(ask, self.work, input_tokens, self.consent)
@@ -112,6 +112,13 @@ class Passes:
                 self._outlooks.clear()
             found = self._outlooks[tenant, workload, model] = Outlook()
         return found
+
+    def outlook_of(self, let_in: Pass, model: Model) -> Outlook:
+        """The same of a model that may serve the calls of a pass."""
+        work = let_in.work
+        if model.name == work.model.name:
+            return let_in.outlook
+        return self.outlook(let_in.caller.tenant.id, work.workload.id, model.name)
 
     def of(self, story: Story, ask: Ask) -> Pass:
         """The pass of a call. Raises Refused from identify, dispatch or police; who asked is in the story by then."""

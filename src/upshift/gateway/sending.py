@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from upshift.gateway.bid import Bid
 from upshift.gateway.call import MissingSecretError
+from upshift.gateway.opening import opened
 from upshift.gateway.request import Request, ready
 from upshift.gateway.story import Story
 from upshift.http.client import Response, Trouble
@@ -18,7 +19,7 @@ from upshift.model.metered import Outcome
 from upshift.model.refusal import NoneOpen, Refused
 from upshift.model.span import MICROS, Instant
 from upshift.traffic import attempts, meter
-from upshift.traffic.attempts import Done, GiveUp, Happened, KeepWaiting, Step, Tried, Try
+from upshift.traffic.attempts import CLIENT_LEFT, Done, GiveUp, Happened, KeepWaiting, Step, Tried, Try
 from upshift.traffic.health import State, Verdict
 from upshift.traffic.route import Ways
 from upshift.traffic.targets import Target
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 OVERTAKEN = "overtaken"
 """Another attempt answered first; this one was cut off, and may be billed."""
-CLIENT_LEFT = "client-left"
 CANNOT_CARRY = "cannot-carry"
 NO_BUDGET = "no-budget"
 """The budget has no room for a second attempt beside, or after, one that may be billed."""
@@ -89,13 +89,13 @@ async def send(flow: Flow, story: Story, ask: Ask) -> tuple[Story, Response | Tr
     if well and state is not None:
         board.sent(provider)
         board.end(model, Verdict.WELL, flow.clock.now(), trial=state is not State.CLOSED)
-    if well or (state is not None and state is not State.CLOSED):
+    if well or (state is not None and state is not State.CLOSED and not story.exchange.gone):
         return story, answer
     return await _Course(flow, story, ask, deadline).run(_Attempt(story, sole, began, answer))
 
 
 async def _exchange(flow: Flow, story: Story, request: Request, seconds: float | None) -> Response | Trouble:
-    """Send a request and wait for the head of its answer, at most `seconds`."""
+    """Send a request, wait at most `seconds` for the head of its answer, and see whether it begins as one."""
     if flow.strict:
         assert story.ticket
         await flow.ledger.durable(story.ticket.mark)
@@ -113,6 +113,8 @@ async def _exchange(flow: Flow, story: Story, request: Request, seconds: float |
         # A redirect would take the client, and its key, past every ceiling.
         answer.close()
         return Trouble("protocol", f"status {answer.status} is no answer to a call", True)
+    if isinstance(answer, Response) and answer.status < 300:
+        return await opened(story, answer, flow.clock) or answer
     return answer
 
 
@@ -198,6 +200,8 @@ class _Course:
             return Happened(now=flow.clock.now(), target=target, trouble=_UNSET, request_sent=False)
         if hold is self.free:
             self.free = None
+        assert hold.story.let_in
+        hold.story.outlook = flow.passes.outlook_of(hold.story.let_in, target.model)
         self._overrule(hold.story)
         attempt = _Attempt(hold.story, target, flow.clock.tick())
         sending = _exchange(flow, hold.story, request, step.seconds)
@@ -260,6 +264,8 @@ class _Course:
     def _ended(self, attempt: _Attempt) -> Happened:
         """Note an attempt that has ended, and what becomes of its hold if it failed."""
         happened = self._happened(attempt)
+        if happened.trouble == CLIENT_LEFT:
+            self.left = True
         if attempts.may_be_billed(happened):
             attempt.billed = True
         elif attempts.not_billed(happened):
@@ -360,7 +366,10 @@ class _Course:
         story, flow = attempt.story, self.flow
         if story.ticket is None or story.ticket.closed:
             return
+        outcome, reason = Outcome.UPSTREAM_ERROR, ""
         match attempt.answer:
+            case Trouble(kind="client-left"):
+                outcome, status, reason = Outcome.CLIENT_LEFT, 499, CLIENT_LEFT
             case Trouble() as trouble:
                 status, reason = 504 if trouble.kind.endswith("timeout") else 502, f"provider-{trouble.kind}"
             case Response() as response if response.status >= 400:
@@ -369,7 +378,7 @@ class _Course:
                 status, reason = 499, OVERTAKEN if attempt.billed else CANNOT_CARRY
         story.waited_ns += self.waited
         tally = meter.unknown(story.held()) if attempt.billed else None
-        flow.close(story, Outcome.UPSTREAM_ERROR, status, reason, tally)
+        flow.close(story, outcome, status, reason, tally)
         if tally is not None:
             flow.alert(story)
 

@@ -4,6 +4,7 @@ import msgspec
 
 from upshift.gateway.accounts import Account
 from upshift.gateway.passes import Pass
+from upshift.gateway.pools import Seat
 from upshift.http.exchange import Exchange
 from upshift.model.budget import NOTHING, Amount, Bucket, Claim
 from upshift.model.ids import KeyId, RequestId
@@ -22,7 +23,7 @@ from upshift.traffic.route import Way
 from upshift.traffic.snapshot import InForce, Model
 from upshift.traffic.targets import Target
 from upshift.traffic.translate.translate import Sent, Stream, Translation, Understood, not_carried
-from upshift.traffic.wire.ask import Ask, Wire
+from upshift.traffic.wire.ask import Answer, Ask, StreamMeter, Wire
 
 NOTHING_USED = Tally(NO_USAGE, Certainty.EXACT, 0, NOTHING)
 
@@ -46,6 +47,20 @@ class Translated(msgspec.Struct, frozen=True, gc=False):
     def not_carried(self) -> str:
         """The fields that did not reach the provider, for a header."""
         return not_carried(self.sent.losses)
+
+
+class Whole(msgspec.Struct, frozen=True, gc=False):
+    """An answer that came in one piece, and what was read of it."""
+
+    body: bytes
+    found: Answer
+
+
+class OpenedStream(msgspec.Struct, frozen=True, gc=False):
+    """A stream whose beginning has been read: its meter, and what of it goes on to the client."""
+
+    meter: StreamMeter
+    out: bytes
 
 
 class Story(msgspec.Struct, eq=False):
@@ -84,11 +99,17 @@ class Story(msgspec.Struct, eq=False):
     """What the client asked for, in words of no dialect; only where it had to be translated."""
     trail: tuple[Tried, ...] = ()
     """The attempts before the last one."""
+    whole: Whole | None = None
+    """The answer of the last attempt, if it came in one piece."""
+    opened: OpenedStream | None = None
+    """The same if it is streamed."""
     rerouted: str = ""
     """Why it was served by another route than the first; empty when it was not."""
     fit: Fit | None = None
     account: Account | None = None
     ticket: Ticket | None = None
+    seat: Seat | None = None
+    """Its place in the capacity pool of its workload; None where that has none."""
     outlook: Outlook | None = None
 
     @property
@@ -135,6 +156,7 @@ class Story(msgspec.Struct, eq=False):
             self.exchange, self.wire, self.in_force, request, self.started, self.began, ask=self.ask,
             caller=self.caller, work=self.work, let_in=self.let_in, input_tokens=self.input_tokens,
             waited_ns=self.waited_ns, targets=self.targets, understood=self.understood,
+            seat=self.seat,
         )  # fmt: skip
         if self.opening is not None:
             story.opening = msgspec.structs.replace(self.opening, request=request)

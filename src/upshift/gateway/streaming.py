@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from upshift.gateway import answer
-from upshift.gateway.story import Story
+from upshift.gateway.story import OpenedStream, Story
 from upshift.http.client import Response, Trouble
 from upshift.model.metered import Outcome
 from upshift.traffic import disclose, meter, price
@@ -29,11 +29,10 @@ _AHEAD = 32
 class Streaming:
     """One streamed answer in flight."""
 
-    def __init__(self, flow: Flow, story: Story, response: Response) -> None:
+    def __init__(self, flow: Flow, story: Story, response: Response, opened: OpenedStream) -> None:
         assert story.ask
         assert story.work
         assert story.model
-        assert story.upstream
         assert story.fit
         assert story.ticket
         assert story.outlook
@@ -42,7 +41,8 @@ class Streaming:
         self.response = response
         self.exchange = story.exchange
         translated = story.translated
-        self.meter = story.upstream.stream(keep_usage=story.ask.wants_usage or translated is not None)
+        self.meter = opened.meter
+        self.begun = opened.out
         self.words: Stream | StreamMeter = self.meter
         """Who speaks to the client when we have something to say in the middle of its answer."""
         self.translated: Stream | None = None
@@ -72,7 +72,8 @@ class Streaming:
         exchange.start(response.status, told + flow.headers(story))
         if not drain:
             exchange.on_gone(response.close)
-        while True:
+        out = self.begun
+        while await self.passed_on(out):
             waiting_since = flow.clock.tick()
             piece = await response.chunk()
             story.waited_ns += flow.clock.tick() - waiting_since
@@ -87,26 +88,28 @@ class Streaming:
                 await self.ended(self.meter.finish())
                 return
             out = self.meter.feed(piece)
-            if self.meter.complete:
-                await self.ended(out)
-                response.close()
-                return
-            if self.meter.error and not out:
-                await self.broken("garbage", self.meter.error)
-                response.close()
-                return
-            if self.translated is not None:
-                out = self.translated.feed(out)
-            if out:
-                exchange.write(out)
-            if not await self.extend():
-                response.close()
-                await self.cut()
-                return
-            if not exchange.gone:
-                writing_since = flow.clock.tick()
-                await exchange.drain()
-                story.waited_ns += flow.clock.tick() - writing_since
+        response.close()
+
+    async def passed_on(self, out: bytes) -> bool:
+        """Hand on what has come; False where the stream is over with that and its books are closed."""
+        if self.meter.complete:
+            await self.ended(out)
+            return False
+        if self.meter.error and not out:
+            await self.broken("garbage", self.meter.error)
+            return False
+        if self.translated is not None:
+            out = self.translated.feed(out)
+        if out:
+            self.exchange.write(out)
+        if not await self.extend():
+            await self.cut()
+            return False
+        if not self.exchange.gone:
+            writing_since = self.flow.clock.tick()
+            await self.exchange.drain()
+            self.story.waited_ns += self.flow.clock.tick() - writing_since
+        return True
 
     def seen(self) -> int:
         """Output tokens so far, judged by the text that went by; never fewer than there were."""
@@ -154,7 +157,7 @@ class Streaming:
         if self.exchange.gone:
             outcome = Outcome.CLIENT_LEFT
         await self.flow.settle(self.story, outcome, 200, reason, tally)
-        self.flow.stay(self.story)
+        self.flow.stay(self.story, self.meter.upstream_id)
         if self.translated is not None:
             last = self.translated.feed(last) + self.translated.finish()
         if last:

@@ -5,6 +5,8 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from upshift.http.exchange import Headers
@@ -14,6 +16,15 @@ from upshift.http.link import Link, Response, Timeouts, Trouble
 __all__ = ["Response", "Timeouts", "Trouble", "Upstream"]
 
 _SWEEP_SECONDS = 0.25
+
+
+class Client(Protocol):
+    """For whom a request is sent."""
+
+    @property
+    def gone(self) -> bool: ...
+
+    def on_gone(self, callback: Callable[[], None]) -> None: ...
 
 
 class Upstream:
@@ -68,24 +79,39 @@ class Upstream:
     def idle_connections(self) -> int:
         return len(self._idle)
 
-    async def send(self, method: bytes, target: bytes, headers: Headers, body: bytes) -> Response | Trouble:
+    async def send(
+        self, method: bytes, target: bytes, headers: Headers, body: bytes, client: Client | None = None
+    ) -> Response | Trouble:
         """Send to prefix + `target`; returns once the head of the response is there.
 
         Hop-by-hop headers, host and content-length in `headers` are replaced. Raises ValueError for names, values or
-        a target that would not survive as one request. Cancelling closes the connection.
+        a target that would not survive as one request. Cancelling closes the connection, and so does `client`, for
+        whom it is sent, by leaving.
+
+        What an idle connection turns out not to have carried, because its origin had closed it, goes out once more on
+        another one.
         """
         head = self._heads.head(method, self._prefix + target, headers, len(body))
-        link = self._take()
-        if link is None:
-            found = await self._acquire()
-            if isinstance(found, Trouble):
-                return found
-            link = found
-        try:
-            return await link.send(head, body, method == b"HEAD")
-        except asyncio.CancelledError:
-            link.fail("reset", "cancelled")
-            raise
+        while True:
+            link, reused = self._take(), True
+            if link is None:
+                found = await self._acquire()
+                if isinstance(found, Trouble):
+                    return found
+                link, reused = found, False
+            if client is not None and client.gone:
+                self.free(link)
+                return Trouble("client-left", "it left before the request was sent", False)
+            waiting = link.send(head, body, method == b"HEAD")
+            if client is not None:
+                client.on_gone(partial(link.withdraw, waiting))
+            try:
+                answer = await waiting
+            except asyncio.CancelledError:
+                link.fail("reset", "cancelled")
+                raise
+            if not reused or not isinstance(answer, Trouble) or answer.request_sent:
+                return answer
 
     async def close(self) -> None:
         """Close every connection; what is in progress ends with trouble."""
@@ -149,7 +175,7 @@ class Upstream:
         """The connection used last, since it is the least likely to be closed by the origin meanwhile."""
         while self._idle:
             link = self._idle.pop()
-            if link.usable:
+            if link.usable and not link.forsaken():
                 return link
             link.abort()
         return None
@@ -161,7 +187,7 @@ class Upstream:
         if self._waiting or len(self._links) + self._promised >= self._max_connections:
             found = await self._wait()
             if found is not None:
-                if isinstance(found, Trouble) or found.usable:
+                if isinstance(found, Trouble) or (found.usable and not found.forsaken()):
                     return found
                 # It broke between being handed over and being used; the place it had is free again.
                 found.abort()

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import select
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast
@@ -27,6 +28,9 @@ Kind = Literal[
     "pool_timeout",
     "tls",
     "unset",
+    "client-left",
+    "error-event",
+    "incomplete",
 ]
 
 
@@ -100,6 +104,23 @@ class Response:
             if isinstance(piece, Trouble):
                 return piece
         return bytes(whole)
+
+    async def more(self, seconds: float) -> bool:
+        """Wait until `chunk` has something to say, but not longer; nothing is lost where it has not."""
+        if self._pieces or self._ended or self._trouble is not None:
+            return True
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._waiter
+        except TimeoutError:
+            return False
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        finally:
+            self._waiter = None
+        return True
 
     async def chunk(self) -> bytes | Trouble | None:
         """What has arrived since the last call, at least one byte; None after the clean end."""
@@ -176,6 +197,7 @@ class Link(asyncio.Protocol):
         "_keep",
         "_parser",
         "_paused",
+        "_poller",
         "_pool",
         "_repeats",
         "_response",
@@ -184,6 +206,7 @@ class Link(asyncio.Protocol):
         "_status",
         "_surplus",
         "_until_close",
+        "_unwritten",
         "idle_since",
         "transport",
     )
@@ -196,6 +219,7 @@ class Link(asyncio.Protocol):
         self._status = 0
         self.transport: asyncio.Transport | None = None
         self.idle_since = 0.0
+        self._poller: select.poll | None = None
         self._answer: asyncio.Future[Response | Trouble] | None = None
         self._response: Response | None = None
         self._asked_head = False
@@ -212,12 +236,19 @@ class Link(asyncio.Protocol):
         self._surplus = False
         self._eof = False
         self._paused = False
+        self._unwritten = False
         self._fault: tuple[Kind, str] | None = None
 
     @property
     def usable(self) -> bool:
         """Nothing is in progress and nothing says that the origin has gone."""
         return self.transport is not None and not self.transport.is_closing() and not self._eof
+
+    def forsaken(self) -> bool:
+        """Whether anything has come on an idle connection that the loop has not read yet: an end, or what nobody
+        asked for. A request written now would be lost, and nobody could tell whether it was served."""
+        poller = self._poller
+        return poller is not None and bool(poller.poll(0))
 
     def send(self, head: bytes, body: bytes, head_only: bool) -> asyncio.Future[Response | Trouble]:
         """Write a request; the future has its response once the head is there. Only on a usable link."""
@@ -226,18 +257,29 @@ class Link(asyncio.Protocol):
         self._answer = answer = asyncio.get_running_loop().create_future()
         self._asked_head = head_only
         self._fed = 0
+        self._unwritten = False
         self._sent_at = self._pool.clock()
         self._heard = math.inf
         if len(body) < _COPIED:
             transport.write(head + body)
         else:
             transport.writelines((head, body))
+        if transport.is_closing():
+            # Refused at once, and as a whole.
+            self._unwritten = True
         return answer
+
+    def withdraw(self, answer: asyncio.Future[Response | Trouble]) -> None:
+        """Wait no longer for the head of this answer: whoever asked for it has left."""
+        if self._answer is answer:
+            self.fail("client-left", "nobody waits for the answer")
 
     def fail(self, kind: Kind, detail: str) -> None:
         """End what is in progress with trouble, and the connection with it."""
-        trouble = Trouble(kind, detail, True)
         response, self._response = self._response, None
+        # Of a request that has not left in full the origin cannot have served anything, unless it answers all the same.
+        sent = not self._unwritten or response is not None
+        trouble = Trouble(kind, detail, sent)
         answer, self._answer = self._answer, None
         if response is not None:
             response.finish(trouble)
@@ -275,6 +317,20 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        raw = transport.get_extra_info("socket")
+        if raw is not None:
+            self._poller = select.poll()
+            self._poller.register(raw.fileno(), select.POLLIN)
+        # Then writing is paused exactly while part of a request has not left yet. TLS only knows of what it has not
+        # encrypted yet, so there a request counts as sent.
+        if transport.get_extra_info("sslcontext") is None:
+            self.transport.set_write_buffer_limits(high=0)
+
+    def pause_writing(self) -> None:
+        self._unwritten = True
+
+    def resume_writing(self) -> None:
+        self._unwritten = False
 
     def eof_received(self) -> None:
         self._eof = True

@@ -5,7 +5,7 @@ where it cannot have been billed, and never once a byte of an answer has been se
 """
 
 from collections.abc import Generator, Iterable, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -34,7 +34,9 @@ _ELSEWHERE = frozenset({401, 402, 403, 404})
 UNSURE = frozenset({408, 504})
 """Something gave up waiting for an answer that may have been made, and billed."""
 _DOWN = frozenset({502, 503, 504, 529})
-_OUR_OWN = frozenset({"pool_timeout", "not-configured"})
+CLIENT_LEFT: Literal["client-left"] = "client-left"
+"""The trouble of an attempt that was ended because nobody waits for it any more."""
+_OUR_OWN = frozenset({"pool_timeout", "total_timeout", "too_large", "not-configured", CLIENT_LEFT})
 """Troubles that say nothing of the provider."""
 _NOT_AGAIN = frozenset({"not-configured"})
 
@@ -238,7 +240,9 @@ class _Run:
             number = self.numbers[target]
             return Done(target, tuple(self.trail), tuple(self.in_flight), number, target == self.hedge)
         self.trail.append(Tried(target, _what(happened), unsure))
-        if over:
+        if happened.trouble == CLIENT_LEFT:
+            self.over = CLIENT_LEFT
+        elif over:
             self.over = "may-have-been-billed" if unsure else "broke-off"
         elif self._is_repeatable(happened):
             self.again[target] = happened.now + int((happened.retry_after or 0.0) * MICROS)

@@ -6,18 +6,22 @@ from typing import assert_never
 import msgspec
 
 from upshift.model.budget import Balance, Bucket, BudgetKey, Claim
+from upshift.model.contract import BROKEN_BECAUSE
 from upshift.model.money import show_money
 from upshift.model.refusal import (
     BadKey,
     BadRequest,
     Busy,
     CannotServe,
+    ContractBroken,
+    InterfaceClosed,
     LedgerDown,
     NoKey,
     NoneOpen,
     NoRoute,
     NotAllowed,
     OverBudget,
+    PoolFull,
     Reason,
     Stopping,
     TooLarge,
@@ -36,6 +40,8 @@ BUDGET = b"x-upshift-budget"
 RESETS = b"x-upshift-resets-at"
 NOTICE = b"x-upshift-notice"
 PLAN = b"x-upshift-plan"
+POOL = b"x-upshift-pool"
+"""The capacity pool that had no place, and what was scarce: 'batch user concurrent'."""
 PROVIDER = b"x-upshift-provider"
 TRIED = b"x-upshift-tried"
 """Attempts before the one that answered, as 'openai status-503, azure connect'."""
@@ -113,6 +119,8 @@ def deny(reason: Reason, request: str) -> Denial:
         ]
     elif isinstance(reason, Busy):
         headers.append((BUDGET, reason.key.path().encode()))
+    elif isinstance(reason, PoolFull):
+        headers.append((POOL, f"{reason.pool} {reason.shortage.whose} {reason.shortage.scarce}".encode()))
     return Denial(status, code, message, headers)
 
 
@@ -155,8 +163,10 @@ def _say(reason: Reason) -> tuple[int, str, str, int | None]:
                 f"{model} cannot serve this request, which needs {' and '.join(needs)}; {remedy}",
                 None,
             )
-        case NoneOpen(model, providers, retry):
-            text = f"no route to {model} is open: {providers} failed or asked to be left alone. Try again in {retry} s"
+        case NoneOpen(model, providers, retry, why):
+            because = f", and {why}" if why else ""
+            text = f"no route to {model} is open: {providers} failed or asked to be left alone{because}."
+            text += f" Try again in {retry} s"
             return 503, "no_route_open", text, retry
         case OverBudget():
             return 402, "over_budget", _over_budget(reason), None
@@ -166,12 +176,34 @@ def _say(reason: Reason) -> tuple[int, str, str, int | None]:
                 f" Try again in {retry} s, with fewer calls at once or a smaller max_tokens."
             )
             return 429, "budget_busy", text, retry
+        case PoolFull():
+            return 429, "pool_full", _pool_full(reason), reason.shortage.retry_seconds
+        case InterfaceClosed():
+            return 403, "interface_closed", _closed(reason), None
+        case ContractBroken(interface, version, violations):
+            listed = "; ".join(f"{where}: {what}" for where, what in violations)
+            return 422, BROKEN_BECAUSE, f"the message breaks contract {interface} {version}: {listed}", None
         case LedgerDown(retry):
             text = "usage cannot be recorded at the moment, so nothing may be spent; the operators see this"
             return 503, "ledger_unavailable", text, retry
         case Stopping(retry):
             return 503, "stopping", "the gateway is restarting", retry
     assert_never(reason)
+
+
+def _pool_full(reason: PoolFull) -> str:
+    found = reason.shortage
+    whose = {"user": " for one user", "tenant": " for one tenant"}.get(found.whose, "")
+    waited = f"; this call waited {found.waited_seconds:.1f} s" if found.waited_seconds >= 0.05 else ""
+    return (
+        f"The capacity pool {reason.pool} of workload {reason.workload} is full: it takes {found.limit}{whose}{waited}."
+        f" No budget is used up. Try again in {found.retry_seconds} s."
+    )
+
+
+def _closed(reason: InterfaceClosed) -> str:
+    named = f" over interface {reason.interface}" if reason.interface else ""
+    return f"agent {reason.caller} may not speak to {reason.callee}{named}: {reason.why}"
 
 
 def _over_budget(reason: OverBudget) -> str:

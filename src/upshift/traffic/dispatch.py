@@ -74,6 +74,9 @@ def for_task(work: Work, named: bytes | None, ask: Ask, input_tokens: int) -> Wo
             known = ", ".join(each.name for each in tasks)
             what = f"workload {work.workload.id} has no task {name[:64]!r}; it has {known}"
             raise Refused(BadRequest(where=TASK_HEADER.decode(), what=what))
+    elif ask.dialect is Dialect.EMBEDDINGS:
+        # Long texts and short ones have to be embedded by one model, or they cannot be compared.
+        return work
     else:
         task = next((each for each in tasks if each.shape is not None and _like(each.shape, ask, input_tokens)), None)
     if task is None:

@@ -88,16 +88,35 @@ def fare(ask: Ask, model: Model, hold: HoldPolicy, claims: tuple[Claim, ...], ou
 
     A stream that may grow holds a usual answer; every other call holds all the output it may come to.
     """
-    card, choices = model.card, ask.choices
-    input_tokens = outlook.input_tokens(ask.text_bytes, ask.images)
-    most = asked_output(ask, model) * choices
-    usual = min(most, outlook.output_tokens() * choices)
-    wanted = usual if ask.stream and hold is HoldPolicy.GROWING else most
-    if card is None:
-        return Fare(claims, input_tokens, 0, 0, wanted, usual, choices)
-    rates = rates_at(card, input_tokens)
-    by_input = input_rate(rates, ask.cache_write) if ask.cache_write else rates.input
-    return Fare(claims, input_tokens, by_input, rates.output, wanted, usual, choices)
+    return _fare(ask, model, hold, claims, outlook.input_tokens(ask.text_bytes, ask.images), outlook.output_tokens())
+
+
+def fare_for_any(
+    ask: Ask, options: Sequence[tuple[Model, Outlook]], hold: HoldPolicy, claims: tuple[Claim, ...]
+) -> Fare:
+    """The same where any of several models may answer: no less than the fare of the dearest and of the longest.
+
+    A model without a price adds none: where a ceiling is in money, the plan has none such.
+    """
+    model, outlook = options[0]
+    if len(options) == 1:
+        return fare(ask, model, hold, claims, outlook)
+    inputs = [outlook.input_tokens(ask.text_bytes, ask.images) for _, outlook in options]
+    longest = max(inputs)
+    fares = [
+        _fare(ask, model, hold, claims, length, outlook.output_tokens())
+        for (model, outlook), own in zip(options, inputs, strict=True)
+        for length in {own, longest}
+    ]
+    return Fare(
+        claims,
+        longest,
+        max(each.input_rate for each in fares),
+        max(each.output_rate for each in fares),
+        max(each.wanted for each in fares),
+        max(each.enough for each in fares),
+        ask.choices,
+    )
 
 
 def asked_output(ask: Ask, model: Model) -> int:
@@ -148,6 +167,20 @@ def amount(input_tokens: int, output_tokens: int, input_rate: int, output_rate: 
     """Tokens and money of a hold, money rounded up."""
     nano = -(-(input_tokens * input_rate + output_tokens * output_rate) // PER)
     return Amount(input_tokens + output_tokens, nano)
+
+
+def _fare(
+    ask: Ask, model: Model, hold: HoldPolicy, claims: tuple[Claim, ...], input_tokens: int, expected: int
+) -> Fare:
+    card, choices = model.card, ask.choices
+    most = asked_output(ask, model) * choices
+    usual = min(most, expected * choices)
+    wanted = usual if ask.stream and hold is HoldPolicy.GROWING else most
+    if card is None:
+        return Fare(claims, input_tokens, 0, 0, wanted, usual, choices)
+    rates = rates_at(card, input_tokens)
+    by_input = input_rate(rates, ask.cache_write) if ask.cache_write else rates.input
+    return Fare(claims, input_tokens, by_input, rates.output, wanted, usual, choices)
 
 
 def _least(fare: Fare) -> int:

@@ -60,7 +60,7 @@ def who(in_force: InForce, header: Callable[[bytes], bytes | None], user_hint: s
     """
     key = key_of(in_force, secret_of(header), now)
     if key.role is not Role.CALLER:
-        raise Refused(NotAllowed(what="calls with an admin key", allowed=("the admin API",)))
+        raise Refused(NotAllowed(what=f"calls with a key of the role {key.role}", allowed=("the admin API",)))
     tenant = in_force.snapshot.tenants.get(TenantId(key.tenant))
     if tenant is None:
         raise Refused(NotAllowed(what=f"calls for tenant {key.tenant!r}, which is not in the plan", allowed=()))

@@ -5,7 +5,7 @@ import msgspec
 from upshift.model.budget import Bucket
 from upshift.model.refusal import CannotServe, Refused
 from upshift.traffic.dispatch import Work
-from upshift.traffic.snapshot import Consent, Model, Overage, Workload
+from upshift.traffic.snapshot import Consent, Dialect, Model, Overage, Workload
 from upshift.traffic.targets import Known, Target, Wanted, can_carry, lacking, ordered, speaks, sure_tokens
 from upshift.traffic.wire.ask import Ask
 
@@ -33,7 +33,7 @@ def ways(ask: Ask, work: Work, input_tokens: int, consent: Consent | None) -> Wa
     """
     model, workload = work.model, work.workload
     missing = _missing(model, ask, sure_tokens(ask, input_tokens))
-    if missing and work.tier:
+    if missing and work.tier and ask.dialect is not Dialect.EMBEDDINGS:
         # The client named no model, so another one of the tier will do.
         model = next((each for each in work.tier if not _missing(each, ask, input_tokens)), model)
     if missing and model is work.model:
@@ -60,7 +60,12 @@ def ways(ask: Ask, work: Work, input_tokens: int, consent: Consent | None) -> Wa
 def _substitute(ask: Ask, workload: Workload, model: Model, input_tokens: int) -> Model | str:
     whys: list[str] = []
     able: list[Model] = []
-    for each in workload.substitutes:
+    substitutes = workload.substitutes
+    if ask.dialect is Dialect.EMBEDDINGS:
+        substitutes = tuple(each for each in substitutes if each.name == model.name)
+        if not substitutes:
+            return f"embeddings stay with {model.name}: vectors of two models do not mix"
+    for each in substitutes:
         missing = _missing(each, ask, input_tokens)
         if missing:
             whys.append(f"{each.name} lacks {' and '.join(missing)}")
@@ -75,6 +80,9 @@ def _missing(model: Model, ask: Ask, input_tokens: int) -> tuple[str, ...]:
     """What no route of the model can do for this request; what its first one cannot, where none can do it all."""
     carrying = [route for route in model.routes if can_carry(route.provider, ask)]
     if not carrying:
+        if ask.holder is not None:
+            where = f"where {ask.state} is kept, if anywhere"
+            return (f"{ask.holder}, {where} ({model.name} cannot be had there in {ask.dialect} itself)",)
         why = " with what was kept there" if ask.keeps_state else ""
         return (f"a provider that speaks {ask.dialect} itself{why} ({model.name} has none)",)
     found = [lacking(route, ask, input_tokens) for route in carrying]

@@ -6,7 +6,9 @@ from enum import StrEnum
 import msgspec
 
 from upshift.model.budget import Limit
+from upshift.model.contract import Activation, Agent, Interface
 from upshift.model.ids import (
+    AgentId,
     GateId,
     ModelName,
     ModelTierId,
@@ -21,6 +23,7 @@ from upshift.model.ids import (
 )
 from upshift.model.key import Key
 from upshift.model.money import Nano
+from upshift.model.pool import Pool
 from upshift.model.rates import RateCard
 from upshift.model.span import Window
 
@@ -245,7 +248,7 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True):
     detours: tuple[Detour, ...] = ()
     """Then with these tiers."""
     retries: int = 0
-    """Tries beyond one on each route."""
+    """Tries of a call on routes that have failed already, over all of its routes."""
     retry_unsure: bool = False
     """Whether a call that may have been billed already is tried again."""
     hedge_after: float | None = None
@@ -270,6 +273,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     substitutes: tuple[Model, ...]
     gate: Gate
     routing: Routing = Routing()
+    pool: Pool | None = None
+    """Where its calls need a place; the same for all workloads that share it."""
 
     @property
     def models(self) -> tuple[Model, ...]:
@@ -291,6 +296,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     tiers: tuple[TierId, ...]
     roles: Mapping[ModelTierId, TierRole] = {}
     """Of the model tiers that have one."""
+    agents: Mapping[AgentId, Agent] = {}
+    interfaces: Mapping[str, Interface] = {}
+    """Which agents may speak to which once it is decided, by name."""
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """The capacity pools of its workloads, each once."""
+        return tuple({each.pool.id: each.pool for each in self.workloads.values() if each.pool is not None}.values())
 
 
 class Consent(msgspec.Struct, frozen=True):
@@ -309,3 +322,7 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
     keys: Mapping[str, Key]
     """By SHA-256 hex digest of the secret."""
     consents: Mapping[tuple[TenantId, WorkloadId], Consent]
+    activations: Mapping[str, Activation] = {}
+    """Interfaces that are active, by name."""
+    shares: Mapping[AgentId, float] = {}
+    """The share of sessions, 0 to 1, of agents that do not get all of them."""

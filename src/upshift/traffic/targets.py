@@ -1,10 +1,9 @@
-"""Which models at which providers may serve a call, in which order, and what is the most that it may cost on them?"""
+"""Which models at which providers may serve a call, and in which order?"""
 
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from upshift.model.rates import RateCard, Rates
 from upshift.model.span import Instant
 from upshift.traffic.affinity import Kept
 from upshift.traffic.health import Board, State
@@ -59,6 +58,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 def can_carry(provider: Provider, ask: Ask) -> bool:
     """Whether a provider can be sent a call at all: as it is, or translated."""
+    if ask.holder is not None and provider.id != ask.holder:
+        return False
     return carries(provider, ask.dialect, keeps_state=ask.keeps_state)
 
 
@@ -110,12 +111,15 @@ def narrowed(model: Model, pin: Pin) -> Model | None:
 def ordered(routing: Routing, wanted: Wanted, ask: Ask, known: Known) -> tuple[Target, ...]:
     """The targets of a call in the order they are tried; none where nothing can serve it.
 
-    What goes on from a state that a provider keeps has one target only: no other provider has it.
+    What goes on from a state that a provider keeps has one target only: no other provider has it. Embeddings go to no
+    other model: vectors of two models cannot be compared, and nobody who stores them would notice.
     """
     routes = _stuck(_wanted(routing, wanted, ask, known), routing, ask, known)
     if ask.keeps_state:
         return _targets([(SAME_MODEL, routes[:1])], ask)
     groups = [(SAME_MODEL, routes if routing.same_model else routes[:1])]
+    if ask.dialect is Dialect.EMBEDDINGS:
+        return _targets(groups, ask)
     if routing.same_tier:
         groups.append((SAME_TIER, _others(wanted.tier, routing, ask, known)))
     for detour in routing.detours:
@@ -124,30 +128,14 @@ def ordered(routing: Routing, wanted: Wanted, ask: Ask, known: Known) -> tuple[T
     return _targets(groups, ask)
 
 
-def bounding(targets: Sequence[Target]) -> Model:
-    """A model that costs at least what any of the targets does, for a hold that covers whichever answers.
-
-    A target without a price has none to hold: where a ceiling is in money, the plan has none such.
-    """
-    first = targets[0].model
-    if len(targets) == 1:
-        return first
-    cards = [target.model.card for target in targets if target.model.card is not None]
-    return msgspec.structs.replace(
-        first,
-        card=_dearest(cards) if cards else None,
-        max_output=max(target.model.max_output for target in targets),
-    )
-
-
 def _wanted(routing: Routing, wanted: Wanted, ask: Ask, known: Known) -> list[Model]:
     """The routes of the model that serves the call if all goes well."""
     model = wanted.model
-    if wanted.left_open:
+    if wanted.left_open and ask.dialect is not Dialect.EMBEDDINGS:
         ranked = _others(wanted.tier, routing, ask, known)
         names = [each.name for each in ranked]
         name = names[0] if names and routing.order is not Order.AS_LISTED else None
-        if routing.sticky and known.kept is not None and known.kept.model in names:
+        if (routing.sticky or ask.keeps_state) and known.kept is not None and known.kept.model in names:
             name = known.kept.model
         if name is not None:
             return [each for each in ranked if each.name == name]
@@ -171,7 +159,8 @@ def _others(models: Iterable[Model], routing: Routing, ask: Ask, known: Known) -
 
 
 def _ranked(routes: list[Model], routing: Routing, ask: Ask, known: Known) -> list[Model]:
-    if len(routes) < 2:
+    if len(routes) < 2 or ask.keeps_state:
+        # Nothing is known of who keeps it, or only one is left: the same guess every time.
         return routes
     match routing.order:
         case Order.AS_LISTED:
@@ -241,25 +230,3 @@ def _targets(groups: Iterable[tuple[str, Sequence[Model]]], ask: Ask) -> tuple[T
             if name not in found:
                 found[name] = Target(each, stage, step, each.provider.serves(ask.dialect))
     return tuple(found.values())
-
-
-def _dearest(cards: Sequence[RateCard]) -> RateCard:
-    """The highest of each price, from every length on at which one of them changes."""
-    starts = sorted({step.above for card in cards for step in card.steps})
-    steps = tuple(_highest(start, [_in_force(card, start) for card in cards]) for start in starts)
-    return RateCard(steps, "the dearest of " + ", ".join(dict.fromkeys(card.source for card in cards)))
-
-
-def _in_force(card: RateCard, start: int) -> Rates:
-    return rates_at(card, start + 1)
-
-
-def _highest(start: int, rates: Sequence[Rates]) -> Rates:
-    return Rates(
-        above=start,
-        input=max(each.input for each in rates),
-        output=max(each.output for each in rates),
-        cached=max(each.cached for each in rates),
-        cache_write_5m=max(each.cache_write_5m for each in rates),
-        cache_write_1h=max(each.cache_write_1h for each in rates),
-    )

@@ -12,6 +12,7 @@ from upshift.model.refusal import BadRequest, Refused
 from upshift.model.tokens import Usage
 from upshift.traffic.snapshot import Dialect
 from upshift.traffic.translate import carriers, families
+from upshift.traffic.translate.foreign import without_foreign
 from upshift.traffic.translate.translate import TRANSLATORS, Translation, understand
 from upshift.traffic.translate.words import (
     Asked,
@@ -453,3 +454,29 @@ def test_usage_is_said_by_each_dialects_own_count() -> None:
         "cache_creation": {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 200},
         "output_tokens_details": {"thinking_tokens": 20},
     }
+
+
+@pytest.mark.parametrize("wrong", [[{}], [["city"]], {"a": 1}, "city"])
+def test_a_schema_that_requires_no_names_is_not_strict(wrong: object) -> None:
+    shape = {"type": "object", "properties": {"city": {}}, "required": wrong, "additionalProperties": False}
+    assert not carriers.closed(msgspec.Raw(dumped(shape)))
+    assert carriers.closed(msgspec.Raw(dumped(shape | {"required": ["city"]})))
+
+
+def test_a_format_of_thoughts_that_is_no_name_stays_where_it_is() -> None:
+    details = [{"type": "reasoning.text", "text": "Hm.", "format": ["anthropic-claude-v1"]}]
+    body = dumped(chat(messages=assistant(reasoning_details=details)))
+    assert json.loads(without_foreign(Dialect.OPENAI, body)) == json.loads(body)
+
+
+def test_a_tool_gives_back_no_calls() -> None:
+    call = {"type": "tool_use", "id": "t", "name": "look", "input": {}}
+    turns = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": [call]}]},
+    ]
+    understood = understand(Dialect.ANTHROPIC, dumped(messages(messages=turns)))
+    for provider in TRANSLATORS:
+        with pytest.raises(Refused):
+            Translation(Dialect.ANTHROPIC, provider).request(understood, "m", 100)

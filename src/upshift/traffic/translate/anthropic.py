@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import cast
 
 import msgspec
 
@@ -305,7 +304,10 @@ def _part_in(block: _Block, names: dict[str, str], losses: Losses) -> Part | Non
             return ToolCall(ident, name, bytes(block.input).decode("utf-8", "replace"), cache=mark)
         case "tool_result":
             ident = block.tool_use_id or ""
-            content = cast("list[Text | Image | File]", _parts_in(_nested(block.content), names, losses))
+            inner = _parts_in(_nested(block.content), names, losses)
+            content = [each for each in inner if isinstance(each, Text | Image | File)]
+            if len(content) < len(inner):
+                losses.refuse("messages[].content[].content[]", "what a tool gives back is text, images and files")
             return ToolResult(ident, content, bool(block.is_error), names.get(ident, ""), cache=mark)
         case "thinking":
             return Thinking(block.thinking or "", carriers.unseal(block.signature or "", Dialect.ANTHROPIC))

@@ -119,6 +119,8 @@ def _closed(node: object) -> bool:
     if node.get("type") == "object" or fields is not None:
         names = set(fields) if isinstance(fields, dict) else set()
         required = node.get("required", [])
-        if node.get("additionalProperties") is not False or not isinstance(required, list) or names - set(required):
+        if node.get("additionalProperties") is not False or not isinstance(required, list):
+            return False
+        if names - {each for each in required if isinstance(each, str)}:
             return False
     return all(map(_closed, node.values()))

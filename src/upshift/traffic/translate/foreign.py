@@ -87,7 +87,7 @@ def _gemini(content: dict[str, Any]) -> bool:
     return True
 
 
-_FORMATS = frozenset(FORMATS.values())
+_FORMATS = tuple(FORMATS.values())
 _SEALS = (MARK.encode(),)
 _KNOWN: Mapping[Dialect, tuple[tuple[bytes, ...], str, Callable[[dict[str, Any]], bool]]] = MappingProxyType(
     {

@@ -5,6 +5,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from upshift.model.ids import ProviderId
 from upshift.model.tokens import Usage
 from upshift.traffic.snapshot import Ability, Dialect
 
@@ -33,6 +34,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the client expects usage within a stream."""
     keeps_state: bool = False
     """It goes on from something that the provider keeps, so no other provider and no other dialect can serve it."""
+    state: str = ""
+    """What that is called, where answers say the name: an answer or a conversation."""
+    holder: ProviderId | None = None
+    """Who keeps it, where that was learnt from an answer."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,10 +47,11 @@ def open_body(body: bytes, decoder: msgspec.json.Decoder[T], *, capitals: bool =
         refuse("body", _TOO_DEEP)
     except ValueError as error:
         refuse("body", f"found no sound JSON ({error}), expected one JSON object")
-    for name in () if capitals else fields:
-        if name != name.lower() or not name.isascii():
-            # Some parsers (Go's) take "Max_tokens" for "max_tokens"; no field of such a dialect has a capital.
-            refuse("body", f"found the top-level field {name[:80]!r}, expected names in lower case")
+    names = "" if capitals else "".join(fields)
+    if names != names.lower() or not names.isascii():
+        # Some parsers (Go's) take "Max_tokens" for "max_tokens"; no field of such a dialect has a capital.
+        odd = next(name for name in fields if name != name.lower() or not name.isascii())
+        refuse("body", f"found the top-level field {odd[:80]!r}, expected names in lower case")
     # A body that is what its fields are written as has nothing else in it; others are walked, which takes longer.
     if _encode(fields) != body:
         _no_repeats(body, fields)

@@ -186,6 +186,7 @@ _CODES = {
     "invalid_key": "invalid_api_key",
     "unknown_model": "model_not_found",
     "budget_busy": "rate_limit_exceeded",
+    "pool_full": "rate_limit_exceeded",
 }
 """Codes that clients know; every other goes out as it is."""
 

@@ -180,6 +180,7 @@ class OpenAIResponses:
             session_hint=request.prompt_cache_key or kept_as or "",
             wants_usage=True,
             keeps_state=seen.keeps_state,
+            state=request.previous_response_id or kept_as or "",
         )
 
     def rewrite(
