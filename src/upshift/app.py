@@ -12,11 +12,13 @@ import structlog
 
 from upshift.admin.desk import Desk, in_force
 from upshift.engine.notify import Channel, Mail, Webhook
+from upshift.gateway.a2a import Agents
 from upshift.gateway.accounts import Accounts, Calendar
 from upshift.gateway.call import Routes
 from upshift.gateway.clock import Clock, SystemClock
 from upshift.gateway.doors import Doors, refusal_of_bad_http
 from upshift.gateway.flow import Flow
+from upshift.gateway.inbox import Inbox
 from upshift.gateway.orphan import watch_parent
 from upshift.gateway.regime import Regime
 from upshift.http.server import Server, ServerLimits, serve
@@ -95,11 +97,13 @@ class Gateway:
     """A running gateway: socket, flow, ledger, and the watch over what is in force."""
 
     def __init__(
-        self, server: Server, flow: Flow, ledger: SqliteLedger | RemoteLedger, journal: Journal,
-        tasks: Sequence[asyncio.Task[None]],
+        self, server: Server, flow: Flow, agents: Agents, inbox: Inbox, ledger: SqliteLedger | RemoteLedger,
+        journal: Journal, tasks: Sequence[asyncio.Task[None]],
     ) -> None:  # fmt: skip
         self.server = server
         self.flow = flow
+        self.agents = agents
+        self.inbox = inbox
         self.ledger = ledger
         self.journal = journal
         self._tasks = tasks
@@ -115,6 +119,8 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.flow.routes.close()
+        await self.agents.close()
+        self.inbox.close()
         await self.ledger.close()
         self.journal.close()
 
@@ -174,15 +180,24 @@ async def _join(
     for missing in routes.missing(first.snapshot):
         log.warning("provider.no_secret", provider=missing, note="its calls are refused until the variable is set")
     accounts = Accounts(Calendar())
-    flow = Flow(regime=regime, ledger=ledger, routes=routes, accounts=accounts, clock=clock, strict=settings.strict)
+    pools = ledger.pools if isinstance(ledger, RemoteLedger) else None
+    flow = Flow(
+        regime=regime, ledger=ledger, routes=routes, accounts=accounts, clock=clock, strict=settings.strict, pools=pools
+    )
     regime.on_change(accounts.forget)
     regime.on_change(lambda: flow.board.keep(regime.in_force.snapshot.providers))
+
+    agents = Agents(flow, os.environ)
+    for missing in agents.links.missing(first.snapshot):
+        log.warning("agent.no_secret", agent=missing, note="its calls fail until the variable is set")
+
+    inbox = Inbox(lambda: open_journal(settings.db))
 
     def on_error(error: BaseException) -> None:
         log.error("gateway.bug", exc_info=error)
 
     server = await serve(
-        Doors(flow),
+        Doors(flow, agents, inbox),
         settings.host,
         settings.port,
         limits=ServerLimits(max_body_bytes=settings.max_body_bytes),
@@ -191,7 +206,7 @@ async def _join(
         sock=sock,
     )
     watch = asyncio.create_task(regime.watch(settings.reload_seconds))
-    return Gateway(server, flow, ledger, journal, [watch])
+    return Gateway(server, flow, agents, inbox, ledger, journal, [watch])
 
 
 def _settle_down() -> None:

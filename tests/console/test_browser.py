@@ -14,8 +14,10 @@ from playwright.sync_api import Page, sync_playwright
 from tests.admin.installation import HOUR, NOW, Installation, alert
 from tests.browser import chromium
 from tests.console.conftest import Browser
+from tests.console.teams import changing
 
 from upshift.console.app import MENU
+from upshift.console.roles import may
 from upshift.model.budget import Bucket
 from upshift.model.key import Role
 from upshift.model.metered import Outcome
@@ -24,8 +26,18 @@ FOUND = chromium()
 pytestmark = pytest.mark.skipif(FOUND is None, reason="no Chromium here; python -m tests.browser installs one")
 
 SERIOUS = {"serious", "critical"}
-MORE = ("traffic/up_0001", "budgets/acme/chat/alice")
-PAGES = [*(entry.path.removeprefix("/console/") for entry in MENU), *MORE]
+MORE = (
+    "workloads/chat",
+    "capacity/team?example=true",
+    "capacity/hardware?price=$2600&displaces=$1200&share=30%25&utilisation=20%25",
+    "traffic/up_0001",
+    "budgets/acme/chat/alice",
+    "playbooks/small-dora-1",
+    "playbooks/small-emil-1",
+    "interfaces/plan-research",
+    "interfaces/research-plan",
+)
+PAGES = [*(entry.path.removeprefix("/console/") for entry in MENU if may(Role.ADMIN, entry.needs)), *MORE]
 
 
 async def _used(installation: Installation) -> None:
@@ -45,6 +57,7 @@ def site(installation: Installation) -> Iterator[tuple[str, str]]:
     # In a thread: Playwright has an event loop in this one.
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, _used(installation)).result()
+    changing(installation)
     browser = Browser(installation)
     server = uvicorn.Server(
         uvicorn.Config(browser.client.app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
@@ -155,6 +168,41 @@ def test_a_key_is_issued_and_shown_once(chrome: Chromium, site: tuple[str, str])
     page.reload()
     assert page.locator("code.secret").count() == 0
     assert page.locator("tbody >> text=a new bot").count() == 1
+    assert not complaints
+    page.context.close()
+
+
+def test_a_run_is_overridden_in_place_and_its_window_counts_down(
+    chrome: Chromium, site: tuple[str, str], installation: Installation
+) -> None:
+    page, complaints = opened(chrome, site, 1200, "light")
+    page.goto(f"{site[0]}/console/playbooks/small-dora-1")
+    page.locator(".phases .left", has_text="18 h left").wait_for()
+    page.wait_for_selector(".evidence [data-chart] svg")
+    page.click("text=Abort the run")
+    page.fill("form[action$=abort] input[name=reason]", " ")
+    page.click("form[action$=abort] button")
+    page.locator("#said [role=alert]", has_text="an abort needs a reason").wait_for()
+    installation.clock.advance(3600)
+    page.locator(".phases .left", has_text="17 h left").wait_for()
+    page.fill("form[action$=abort] input[name=reason]", "enough")
+    page.click("form[action$=abort] button")
+    page.locator("h1 .badge", has_text="undoing").wait_for()
+    assert all("400" in said for said in complaints), complaints
+    page.context.close()
+
+
+def test_the_picture_of_agents_is_walked_by_keyboard(chrome: Chromium, site: tuple[str, str]) -> None:
+    page, complaints = opened(chrome, site, 1200, "light")
+    page.goto(f"{site[0]}/console/interfaces")
+    page.focus(".drawing")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("plan-research: planner to")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/console/interfaces/plan-research")
+    page.locator("table", has_text="latency p95").wait_for()
+    page.click("text=Deactivate")
+    page.locator("h1 .badge", has_text="inactive").wait_for()
     assert not complaints
     page.context.close()
 

@@ -75,8 +75,8 @@ def test_wrong_keys_are_told_so_and_then_not_looked_at(browser: Browser) -> None
     browser.sign_in()
 
 
-def test_a_caller_has_no_seat_here(browser: Browser) -> None:
-    answer = browser.client.post("/console/sign-in", data={"key": browser.secret(Role.CALLER)})
+def test_the_key_of_an_application_has_no_seat_here(browser: Browser) -> None:
+    answer = browser.client.post("/console/sign-in", data={"key": browser.secret(Role.CALLER, "acme")})
     assert answer.status_code == 403
 
 

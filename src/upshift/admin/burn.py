@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 from upshift.admin.desk import ActError, Actor, Desk
 from upshift.admin.door import admin_of, desk_of, responses
 from upshift.admin.views import Shown
+from upshift.model.money import NANO_PER_DOLLAR, Nano
 from upshift.model.span import Window, period_of, to_datetime, to_instant
 from upshift.planning.burn import Burn, Year, burn_many
 from upshift.planning.outline import Outline
@@ -69,9 +70,10 @@ def burns(desk: Desk, outline: Outline) -> BurnsView:
     count = (today - year.first).days
     series = {name: spent.get(name, [0] * count) for name in sorted(pods) or [ELSEWHERE]}
     # Where no budget is known, none can run out: an amount that is never reached stands in for it.
-    budgets = {name: float(outline.pods.get(name, 0)) or float("inf") for name in series}
-    whole = float(outline.year) if outline.year is not None else float("inf")
-    found = burn_many(series, budgets, whole, year=year, today=today, organisation=ORGANISATION)
+    budgets = {name: _limit(outline.pods.get(name)) for name in series}
+    whole = _limit(outline.year)
+    spends = {name: [nano / NANO_PER_DOLLAR for nano in days] for name, days in series.items()}
+    found = burn_many(spends, budgets, whole, year=year, today=today, organisation=ORGANISATION)
     together = [sum(amounts) for amounts in zip(*series.values(), strict=True)]
     return BurnsView(
         since=year.first.isoformat(),
@@ -95,23 +97,38 @@ def _days(desk: Desk, year: Year, today: date) -> dict[str, list[int]]:
     return found
 
 
+def _limit(year: Nano | None) -> float:
+    return float("inf") if year is None else year / NANO_PER_DOLLAR
+
+
 def _view(found: Burn, days: list[int]) -> BurnView:
     limited = found.budget != float("inf")
     return BurnView(
         name=found.name,
-        budget_nano=round(found.budget) if limited else None,
-        spent_nano=round(found.spent),
+        budget_nano=_nano(found.budget) if limited else None,
+        spent_nano=sum(days),
         pace=found.pace if limited else None,
-        low_nano=round(found.low),
-        projected_nano=round(found.projected),
-        high_nano=round(found.high),
+        low_nano=_nano(found.low),
+        projected_nano=_nano(found.projected),
+        high_nano=_nano(found.high),
         runs_out=_day(found.likely),
         week=found.week,
         early=_day(found.early),
         late=_day(found.late),
-        because=found.because if limited else f"{found.name}: the plan gives no budget for the year.",
+        because=_because(found, limited, any(days)),
         days=tuple(days),
     )
+
+
+def _because(found: Burn, limited: bool, seen: bool) -> str:
+    if not limited:
+        return f"{found.name}: the plan gives no budget for the year."
+    # That nothing was recorded does not say that nothing is spent.
+    return found.because if seen else f"{found.name}: no spend was recorded this year, so nothing can be projected."
+
+
+def _nano(dollars: float) -> int:
+    return round(dollars * NANO_PER_DOLLAR)
 
 
 def _day(day: date | None) -> str | None:

@@ -45,4 +45,6 @@ def _show(view: BurnsView) -> None:
 def _out(each: BurnView) -> str:
     if each.budget_nano is None:
         return ""
+    if not each.spent_nano:
+        return "nothing recorded"
     return each.runs_out or "not this year"

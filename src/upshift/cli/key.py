@@ -29,6 +29,7 @@ def issue(
     tenant: Annotated[str, typer.Option(help="Whose it is; none for an admin key.")] = "",
     user: Annotated[str, typer.Option(help="Whose budget its calls count against.")] = "",
     workload: Annotated[list[str] | None, typer.Option(help="What it may be used for; may be repeated.")] = None,
+    agent: Annotated[str, typer.Option(help="The agent whose own key it is, for calls to other agents.")] = "",
     role: Annotated[Role, typer.Option(help="What it may do.")] = Role.CALLER,
     expires: Annotated[str, typer.Option(help="When it ends by itself: 90d or 2027-01-01.")] = "",
     db: Db = DEFAULT_DB,
@@ -39,7 +40,14 @@ def issue(
         now = desk.now()
         until = meaning(future, expires, now, option="--expires") if expires else None
         issued = desk.issue(
-            local_admin(), role=role, name=name, tenant=tenant, user=user, workloads=workload or (), expires=until
+            local_admin(),
+            role=role,
+            name=name,
+            tenant=tenant,
+            user=user,
+            workloads=workload or (),
+            agent=agent,
+            expires=until,
         )
         snapshot = desk.snapshot()
     _show(issued, now, snapshot, json_)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from upshift.charts.team_size import team_svg
+from upshift import charts
 from upshift.cli.terminal import Json, emit, fail, failing, meaning, out, table
 from upshift.model.share import parse_share
 from upshift.planning.coordination import (
@@ -69,7 +69,7 @@ def fit_team(
     broken = breaking(found)
     if svg is not None:
         with failing(json_):
-            svg.write_text(team_svg(found, broken, verdict, unit), encoding="utf-8")
+            svg.write_text(charts.team_size.team_svg(found, broken, verdict, unit), encoding="utf-8")
     if json_:
         emit(_document(found, broken, verdict, costs, share))
         return

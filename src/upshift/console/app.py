@@ -1,5 +1,6 @@
 """How is the console put together: pages, files, errors, headers?"""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,9 +17,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from upshift.admin.desk import ActError, Desk
 from upshift.admin.door import SignIns, TooManyFailuresError
-from upshift.console.door import SignInNeededError, seated
+from upshift.console.door import OwnBudgetOnlyError, SignInNeededError, present
+from upshift.console.forecasts import Forecasts
 from upshift.console.frame import Entry, Frame
-from upshift.console.pages import budgets, keys, ledger, overview, sign_in, traffic
+from upshift.console.oidc import Provider
+from upshift.console.pages import (
+    budgets,
+    capacity,
+    consents,
+    interfaces,
+    keys,
+    ledger,
+    mine,
+    overview,
+    plan,
+    playbooks,
+    reconcile,
+    sign_in,
+    team,
+    traffic,
+    workloads,
+)
 from upshift.console.roles import May
 from upshift.console.sessions import Sessions
 from upshift.store.backend import StoreTroubleError
@@ -40,36 +59,66 @@ _HEADERS = {
 }
 MENU = (
     Entry("/console/", "Overview", "overview"),
+    Entry("/console/workloads", "Workloads", "workloads", May.SEE_PLAN),
+    Entry("/console/plan", "Plan", "plan", May.SEE_PLAN),
+    Entry("/console/capacity", "Capacity", "capacity", May.SEE_PLAN),
     Entry("/console/budgets", "Budgets", "budgets"),
     Entry("/console/traffic", "Traffic", "traffic"),
+    Entry("/console/playbooks", "Playbooks", "playbooks", May.SEE_PLAN),
+    Entry("/console/interfaces", "Interfaces", "interfaces", May.SEE_PLAN),
     Entry("/console/ledger", "Ledger", "ledger"),
     Entry("/console/keys", "Keys", "keys", May.KEYS),
+    Entry(mine.PATH, "My budget", "budgets", May.MINE),
 )
 ROUTERS: Sequence[APIRouter] = (
     sign_in.router,
     overview.router,
+    workloads.router,
+    plan.router,
+    team.router,
+    capacity.router,
     budgets.router,
+    consents.router,
     traffic.router,
+    playbooks.router,
+    interfaces.router,
     ledger.router,
+    reconcile.router,
     keys.router,
+    mine.router,
 )
 
 
 def create_console(
-    desk: Desk, verify: Callable[[], Verification], clock: Callable[[], float] = time.monotonic
+    desk: Desk,
+    verify: Callable[[], Verification],
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    oidc: Provider | None = None,
+    url: str = "",
+    embed: str = "",
 ) -> FastAPI:
-    """The console over a desk, to be mounted at /console. `clock` in seconds times sessions; `verify` reads all."""
+    """The console over a desk, to be mounted at /console. `clock` in seconds times sessions; `verify` reads all.
+
+    `url` is where browsers find it, where that is not what requests say; `embed` the sites that may frame the widget.
+    Raises ValueError for sites that are none.
+    """
+    if not re.fullmatch(r"[\w:/.*' -]*", embed):
+        raise ValueError(f"UPSHIFT_CONSOLE_EMBED={embed!r}: name sites, like https://intranet.example.org")
     console = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     state = console.state
     state.desk, state.verify = desk, verify
+    state.oidc, state.url = oidc, url.rstrip("/")
     state.sessions, state.sign_ins = Sessions(clock), SignIns(clock)
     state.frame = Frame(Jinja2Templates(_HERE / "templates"), MENU)
-    state.feed = traffic.Feed(desk)
+    state.feed, state.bills = traffic.Feed(desk), reconcile.Bills()
+    state.forecasts = Forecasts()
     for router in ROUTERS:
         console.include_router(router)
     console.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
-    console.add_middleware(_Headers)
+    console.add_middleware(_Headers, embed=embed)
     console.add_exception_handler(SignInNeededError, _sign_in)
+    console.add_exception_handler(OwnBudgetOnlyError, _own_budget)
     for error in (ActError, TooManyFailuresError, ValueError, RequestValidationError, HTTPException, StoreTroubleError):
         console.add_exception_handler(error, _failed)
     console.add_exception_handler(Exception, _bug)
@@ -79,8 +128,9 @@ def create_console(
 class _Headers:
     """Adds what every answer of the console carries, without holding streams up."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, embed: str) -> None:
         self._app = app
+        self._widget = _POLICY.replace("ancestors 'none'", f"ancestors {embed}") if embed else _POLICY
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def answer(message: Message) -> None:
@@ -88,6 +138,8 @@ class _Headers:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
+                if scope["path"].endswith(mine.WIDGET):
+                    headers["content-security-policy"] = self._widget
                 if "/static/" in scope["path"]:
                     # Files change with the version only, and their URLs name it.
                     headers["cache-control"] = "public, max-age=86400"
@@ -102,6 +154,12 @@ async def _sign_in(request: Request, error: Exception) -> Response:
     if request.headers.get("hx-request"):
         return Response(status_code=401, headers={"hx-redirect": where})
     return RedirectResponse(where, 303)
+
+
+async def _own_budget(request: Request, error: Exception) -> Response:
+    if request.method == "GET" and not request.headers.get("hx-request"):
+        return RedirectResponse(mine.PATH, 303)
+    return _page(request, 403, "This key is for calls: it sees its own budget and nothing else.", {})
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -133,7 +191,7 @@ async def _bug(request: Request, error: Exception) -> Response:
 def _page(request: Request, status: int, text: str, headers: dict[str, str]) -> Response:
     frame: Frame = request.app.state.frame
     try:
-        seat = seated(request, request.app.state.desk)
+        seat = present(request, request.app.state.desk)
     except (SignInNeededError, StoreTroubleError):
         seat = None
     template = "_problem.html" if request.headers.get("hx-request") else "problem.html"

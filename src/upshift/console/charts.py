@@ -3,14 +3,17 @@
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from upshift.admin.burn import BurnView
+from upshift.model.metered import Outcome
 from upshift.model.money import NANO_PER_DOLLAR
 
 REST = "others"
+_TONES: Mapping[str, int] = MappingProxyType({Outcome.SERVED: 0, Outcome.REFUSED: 2, Outcome.UPSTREAM_ERROR: 4})
 
 
 def daily_spend(rows: Sequence[tuple[str, str, int]], most: int) -> str:
@@ -73,6 +76,26 @@ def burn(view: BurnView, since: str, until: str) -> str:
         )
     axis = {"type": "time", "min": since, "max": last.isoformat()}
     return drawn({"xAxis": axis, "yAxis": {"type": "value"}, "series": series}, "money")
+
+
+def calls_by_outcome(rows: Sequence[tuple[str, str, int]]) -> str:
+    """Stacked bars of (day, outcome, calls). '' for no calls."""
+    days = sorted({day for day, _, _ in rows})
+    outcomes = sorted({outcome for _, outcome, calls in rows if calls}, key=lambda each: (each != Outcome.SERVED, each))
+    cells = {(day, outcome): calls for day, outcome, calls in rows}
+    series = [
+        {
+            "name": outcome.replace("_", " "),
+            "type": "bar",
+            "stack": "calls",
+            "tone": _TONES.get(outcome, 6),
+            "data": [cells.get((day, outcome), 0) for day in days],
+        }
+        for outcome in outcomes
+    ]
+    if not series:
+        return ""
+    return drawn({"xAxis": {"type": "category", "data": days}, "yAxis": {"type": "value"}, "series": series}, "count")
 
 
 def drawn(option: dict[str, Any], unit: str) -> str:

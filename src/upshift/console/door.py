@@ -11,6 +11,7 @@ from starlette.datastructures import UploadFile
 from upshift.admin.desk import ActError, Actor, Desk
 from upshift.console.roles import May, may
 from upshift.console.sessions import Session, Sessions, same
+from upshift.model.key import Role
 
 COOKIE = "upshift_session"
 CSRF_FIELD = "csrf"
@@ -25,11 +26,17 @@ class SignInNeededError(Exception):
         self.next = next_
 
 
+class OwnBudgetOnlyError(Exception):
+    """A user who has their own budget to look at, and nothing else."""
+
+
 class Seat(msgspec.Struct, frozen=True):
-    """Somebody at the console."""
+    """Somebody at the console. `user` is theirs in the plan, empty for most; `workloads` empty is all of them."""
 
     actor: Actor
     csrf: str
+    user: str = ""
+    workloads: tuple[str, ...] = ()
 
     def may(self, act: May) -> bool:
         """Whether an act is offered."""
@@ -58,15 +65,30 @@ def _session(request: Request) -> Session | None:
     return sessions_of(request).find(token) if token else None
 
 
-def seated(request: Request, desk: InDesk) -> Seat:
-    """Who is signed in. Raises SignInNeededError, also once their key is revoked or expired."""
+def present(request: Request, desk: InDesk) -> Seat:
+    """Who is signed in, users too. Raises SignInNeededError, also once their key is revoked or expired."""
     session = _session(request)
+    if session is not None and session.person is not None:
+        return Seat(session.person.actor, session.csrf, session.person.user)
     if session is not None:
         try:
-            return Seat(desk.actor_with(session.key_digest), session.csrf)
+            key = desk.live_key(session.key_digest)
         except ActError:
             sessions_of(request).close(request.cookies.get(COOKIE, ""))
+        else:
+            actor = Actor(f"{key.name} ({key.id})", key.role, key.tenant, key.name)
+            return Seat(actor, session.csrf, key.user, key.workloads)
     raise SignInNeededError(here(request))
+
+
+Present = Annotated[Seat, Depends(present)]
+
+
+def seated(seat: Present) -> Seat:
+    """Who is signed in, unless they are there for their own budget alone: OwnBudgetOnlyError."""
+    if seat.actor.role is Role.CALLER:
+        raise OwnBudgetOnlyError
+    return seat
 
 
 Seated = Annotated[Seat, Depends(seated)]
@@ -83,7 +105,7 @@ def allowed(act: May) -> Callable[[Seat], Seat]:
     return checked
 
 
-async def genuine(request: Request, seat: Seated) -> Seat:
+async def sent_here(request: Request, seat: Present) -> Seat:
     """For every request that changes something: it has to carry the session's own token. Raises ActError 403."""
     sent = request.headers.get(CSRF_HEADER, "")
     if not sent:
@@ -94,10 +116,20 @@ async def genuine(request: Request, seat: Seated) -> Seat:
     return seat
 
 
+async def genuine(_: Annotated[Seat, Depends(sent_here)], seat: Seated) -> Seat:
+    """The same, for all who are more than users of their own budget."""
+    return seat
+
+
 def from_here(request: Request) -> bool:
     """Whether a browser sent it from a page of this host; clients that are no browsers do not say."""
     origin = request.headers.get("origin")
     return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+def encrypted(request: Request) -> bool:
+    """Whether the browser speaks TLS, to us or to the proxy before us."""
+    return f"{request.app.state.url or request.url}".startswith("https:")
 
 
 def here(request: Request) -> str:

@@ -10,6 +10,7 @@ from upshift.model.key import Role
 class May(StrEnum):
     """What can be allowed. The desk checks every act again; this decides what is offered."""
 
+    MINE = "see their own budget"
     SEE = "see spend, budgets and calls"
     SEE_PLAN = "see the plan, its forecasts and who signed for it"
     GRANT = "lift a ceiling"
@@ -18,19 +19,21 @@ class May(StrEnum):
     RUN = "start, override and abort a playbook"
     APPLY = "put a plan in force"
     KEYS = "issue and revoke keys"
-    VERIFY = "verify and export the ledger"
+    VERIFY = "verify the ledger"
+    EXPORT = "take costs and calls away"
+    RECONCILE = "hold bills against the ledger"
 
 
-_ALL_BUT = frozenset(May) - {May.OPT_IN, May.SIGN}
+_ALL_BUT = frozenset(May) - {May.MINE, May.OPT_IN, May.SIGN}
 ROLES: Mapping[Role, frozenset[May]] = MappingProxyType(
     {
         Role.ADMIN: _ALL_BUT,
-        Role.FINANCE: frozenset({May.SEE, May.SEE_PLAN, May.SIGN, May.VERIFY}),
+        Role.FINANCE: frozenset({May.SEE, May.SEE_PLAN, May.SIGN, May.VERIFY, May.EXPORT}),
         Role.ENGINEERING: frozenset({May.SEE, May.SEE_PLAN, May.SIGN, May.RUN}),
         Role.VIEWER: frozenset({May.SEE, May.SEE_PLAN}),
-        Role.TENANT_ADMIN: frozenset({May.SEE, May.OPT_IN, May.KEYS}),
-        Role.POD_LEAD: frozenset({May.SEE}),
-        Role.CALLER: frozenset(),
+        Role.TENANT_ADMIN: frozenset({May.SEE, May.OPT_IN, May.KEYS, May.EXPORT}),
+        Role.POD_LEAD: frozenset({May.SEE, May.MINE}),
+        Role.CALLER: frozenset({May.MINE}),
     }
 )
 

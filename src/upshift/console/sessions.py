@@ -7,15 +7,25 @@ from collections.abc import Callable
 
 import msgspec
 
+from upshift.admin.desk import Actor
+
 IDLE_SECONDS = 2 * 3600.0
 LONGEST_SECONDS = 12 * 3600.0
 _MOST = 10_000
 
 
+class Person(msgspec.Struct, frozen=True):
+    """Somebody for whom a provider of identities vouched. `user` is theirs in the plan, empty where they have none."""
+
+    actor: Actor
+    user: str = ""
+
+
 class Session(msgspec.Struct):
-    """One browser that is signed in. The key that it was opened with is looked up again on every request."""
+    """One browser that is signed in: with a key, which is looked up again on every request, or as a person."""
 
     key_digest: str
+    person: Person | None
     csrf: str
     opened: float
     seen: float
@@ -28,13 +38,17 @@ class Sessions:
         self._clock = clock
         self._open: dict[str, Session] = {}
 
-    def open(self, key_digest: str) -> str:
-        """A new session; returns its token, which is nowhere else. Whatever the browser had before is not used."""
+    def open(self, holder: str | Person) -> str:
+        """A new session, of the digest of a key or of a person; returns its token, which is nowhere else.
+
+        Whatever the browser had before is not used.
+        """
         now = self._clock()
         if len(self._open) >= _MOST:
             self._sweep(now)
         token = secrets.token_urlsafe(32)
-        self._open[_name(token)] = Session(key_digest, secrets.token_urlsafe(24), now, now)
+        digest, person = (holder, None) if isinstance(holder, str) else ("", holder)
+        self._open[_name(token)] = Session(digest, person, secrets.token_urlsafe(24), now, now)
         return token
 
     def find(self, token: str) -> Session | None:

@@ -90,6 +90,9 @@ def budget(
         "calls": desk.journal.calls(where, 12),
         "windows": sorted({line.window for line in lines if line.bucket == "included"}),
         "gate": desk.need_snapshot().workloads,
+        "consent": next(
+            (each for each in desk.journal.consents() if (each.tenant, each.workload) == (tenant, workload)), None
+        ),
     }
     return frame.page(request, seat, "budget.html", found)
 

@@ -9,11 +9,15 @@ from starlette.responses import Response
 
 from upshift.admin import reports
 from upshift.admin.burn import burns
+from upshift.admin.calibrated import calibrated
 from upshift.admin.desk import Actor, Desk
+from upshift.admin.portfolio_views import quarters, standings
 from upshift.console import charts
 from upshift.console.door import InDesk, Seated
 from upshift.console.frame import InFrame
+from upshift.console.needs import needs
 from upshift.console.roles import May
+from upshift.model.quarter import Quarter
 from upshift.model.span import MICROS, Window, period_of, to_datetime
 from upshift.store.journal import Dimension, Raised, Used
 
@@ -58,11 +62,18 @@ def overview(request: Request, desk: InDesk, seat: Seated, frame: InFrame) -> Re
         ][:8],
         "applied": applied,
         "burns": None,
+        "needs": [],
     }
     outline = desk.outline() if seat.may(May.SEE_PLAN) else None
     if outline is not None and outline.year is not None:
         year = burns(desk, outline)
         found["burns"], found["year"] = year, charts.burn(year.burns[0], year.since, year.until)
+    if outline is not None:
+        hours = quarters(outline, Quarter.of(desk.today()))
+        found["needs"] = needs(
+            actor.role, standings(desk, outline), hours, found["burns"], calibrated(desk, outline), desk.snapshot(),
+            desk.today(),
+        )  # fmt: skip
     return frame.page(request, seat, "overview.html", found)
 
 

@@ -22,11 +22,14 @@
 
   // charts ---------------------------------------------------------------------------------------------------------
   const figure = {
-    money: (v) => (Math.abs(v) >= 100 ? "$" + Math.round(v).toLocaleString() : "$" + (+v).toFixed(2)),
+    money: (v) => (v < 0 ? "−$" : "$") + (Math.abs(v) >= 100 ? Math.round(Math.abs(v)).toLocaleString() : Math.abs(v).toFixed(2)),
     tokens: (v) => new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 }).format(v),
     count: (v) => (+v).toLocaleString(undefined, { maximumFractionDigits: 1 }),
     share: (v) => Math.round(100 * v) + "%",
     ms: (v) => (v < 1000 ? Math.round(v) + " ms" : (v / 1000).toFixed(2) + " s"),
+    exact: (v) => (+v).toLocaleString(undefined, { maximumSignificantDigits: 3 }),
+    rate: (v) => (100 * v).toLocaleString(undefined, { maximumFractionDigits: 2 }) + "%",
+    change: (v) => (v > 0 ? "+" : v < 0 ? "−" : "") + Math.abs(100 * v).toLocaleString(undefined, { maximumFractionDigits: 1 }) + "%",
     hours: (v) => (+v).toLocaleString(undefined, { maximumFractionDigits: 1 }) + " h",
   };
   const drawn = [];
@@ -40,11 +43,13 @@
     option.xAxis = many(option.xAxis, (one) => dress(one, one.type === "value" ? { axisLabel: { formatter: say } } : { splitLine: { show: false } }));
     option.yAxis = many(option.yAxis, (one) => dress(one, one.type === "value" ? { axisLabel: { formatter: say } } : { splitLine: { show: false } }));
     const names = (option.series || []).filter((one) => one.name && !one.silent);
+    const palette = style("--series").split(",").map((each) => each.trim());
+    for (const one of option.series || []) if (one.tone !== undefined) one.color = palette[one.tone];
     const full = Object.assign({
-      color: style("--series").split(",").map((each) => each.trim()),
+      color: palette,
       animation: !matchMedia("(prefers-reduced-motion: reduce)").matches,
       animationDuration: 250,
-      grid: { left: 8, right: 12, top: names.length > 1 ? 36 : 12, bottom: 4, containLabel: true },
+      grid: { left: 8, right: 12, top: names.length > 1 ? 36 : 12, bottom: 8, containLabel: true },
       legend: names.length > 1 ? { top: 0, left: 0, itemWidth: 10, itemHeight: 10, icon: "roundRect", textStyle: { color: ink }, type: "scroll", data: names.map((one) => one.name) } : undefined,
       tooltip: { trigger: "axis", renderMode: "richText", valueFormatter: (v) => (v == null ? "–" : say(v)), backgroundColor: style("--raised"), borderColor: line, textStyle: { color: style("--ink") }, axisPointer: { type: "shadow", shadowStyle: { color: style("--hover") } } },
       textStyle: { fontFamily: style("--font") },
@@ -57,12 +62,17 @@
   }
   function charts(within) {
     if (typeof echarts === "undefined") return;
+    forget();
     for (const node of within.querySelectorAll("[data-chart]:not([data-drawn])")) {
       node.dataset.drawn = "1";
       drawn.push([node, draw(node)]);
     }
   }
+  function forget() {
+    for (let at = drawn.length - 1; at >= 0; at--) if (!drawn[at][0].isConnected) drawn.splice(at, 1)[0][1].dispose();
+  }
   function redraw() {
+    forget();
     for (const pair of drawn) { pair[1].dispose(); pair[1] = draw(pair[0]); }
   }
   addEventListener("resize", () => { for (const [, chart] of drawn) chart.resize(); });
@@ -88,6 +98,12 @@
       if (search) { event.preventDefault(); search.focus(); }
     }
     if (event.key === "Escape" && document.body.classList.contains("menu-open")) document.querySelector("[data-menu]").click();
+  });
+
+  // sliders say what they stand at --------------------------------------------------------------------------------
+  document.addEventListener("input", (event) => {
+    const says = event.target.matches("input[type=range]") && event.target.parentElement.querySelector("output");
+    if (says) says.textContent = "× " + (+event.target.value).toFixed(2);
   });
 
   // live calls -----------------------------------------------------------------------------------------------------
