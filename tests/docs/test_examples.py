@@ -101,7 +101,7 @@ def test_a_command_that_is_not_one_would_be_noticed(words: str) -> None:
 
 def test_make_has_the_targets_that_are_named() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    lines = [line for block in blocks("sh") for line in block.text.splitlines()]
+    lines = [line for block in blocks("sh") for line in block.text.replace("\\\n", " ").splitlines()]
     asked = {words[1] for line in lines if (words := shlex.split(line, comments=True)) and words[0] == "make"}
     asked |= {span.split()[1] for page in PAGES for span in spans(page) if span.startswith("make ")}
     assert asked

@@ -12,7 +12,8 @@ from upshift.admin.api import create_api
 from upshift.app import open_desk
 from upshift.model.refusal import Reason
 from upshift.model.span import MICROS, Window, period_of
-from upshift.plan_file.declared import Declared, Plan
+from upshift.plan_file.declared import Plan
+from upshift.plan_file.parts import Declared
 from upshift.store.verify import verify
 from upshift.traffic import alerts, disclose
 
@@ -76,21 +77,23 @@ def test_every_folder_of_tests_is_named() -> None:
 
 
 def _parts(declared: type[BaseModel]) -> list[type[BaseModel]]:
-    return [each for child in declared.__subclasses__() for each in (child, *_parts(child))]
+    found = [each for child in declared.__subclasses__() for each in (child, *_parts(child))]
+    return [each for each in found if each.model_fields]
 
 
 @pytest.mark.parametrize("part", _parts(Declared), ids=lambda part: part.__name__)
 def test_every_field_of_a_plan_is_in_the_guide(part: type[BaseModel]) -> None:
     by_title = {title.replace(" ", "").lower(): text for title, text in sections(GUIDE).items()}
     fields = [cells[0] for cells in rows(by_title[part.__name__.lower()])]
-    assert fields == ["field", *part.model_fields]
+    assert fields == ["field", *(field.alias or name for name, field in part.model_fields.items())]
 
 
 def test_what_is_required_in_a_plan_is_said_to_be() -> None:
     by_title = {title.replace(" ", "").lower(): text for title, text in sections(GUIDE).items()}
     for part in _parts(Declared):
         said = {cells[0] for cells in rows(by_title[part.__name__.lower()]) if cells[1] == "required"}
-        assert said == {field for field, info in part.model_fields.items() if info.is_required()}, part
+        required = {info.alias or field for field, info in part.model_fields.items() if info.is_required()}
+        assert said == required, part
     assert Plan in _parts(Declared)
 
 

@@ -60,7 +60,8 @@ def demo(
             if not once:
                 console.print(
                     f"\nThe gateway goes on. Base URL [bold]{on.gateway}[/bold] (OpenAI: {on.gateway}/v1),"
-                    f" admin API {on.admin}\n  key        {on.visitor}\n  admin key  {on.admin_key}\n"
+                    f" console [bold]{on.admin}/console/[/bold] (sign in with the admin key)\n"
+                    f"  key        {on.visitor}\n  admin key  {on.admin_key}\n"
                     f"  plan, ledger and logs in {on.folder}\nTry:"
                 )
                 console.print(curl_line(on), soft_wrap=True, highlight=False, markup=False)

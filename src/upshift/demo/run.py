@@ -11,17 +11,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
 import msgspec
 
 from upshift.admin.desk import Actor, Desk
+from upshift.admin.portfolio import sign
 from upshift.app import open_desk
 from upshift.demo.replay import Clients, Seen, replay
 from upshift.demo.report import Report, report
 from upshift.demo.story import CAST, Part, script
 from upshift.model.key import Role
+from upshift.model.quarter import Quarter
+from upshift.planning.outline import BudgetLine, Outline, Status
 from upshift.simulated.traces import conversation
 
 START_SECONDS = 60.0
@@ -56,7 +60,7 @@ def stage(folder: Path, port: int, admin_port: int, say: Callable[[str], None]) 
     provider = f"http://127.0.0.1:{provider_port}"
     plan = folder / "plan.yaml"
     template = files("upshift.demo").joinpath("plan.yaml").read_text()
-    plan.write_text(template.replace("${SIMULATED}", provider))
+    plan.write_text(_filled(template, provider))
     db = folder / "upshift.db"
     processes: list[subprocess.Popen[str]] = []
     try:
@@ -124,7 +128,9 @@ def _keys(desk: Desk, plan: Path) -> tuple[dict[Part, str], str, str]:
     if first is None:
         raise DemoError("the demo's folder was not empty")
     admin = Actor("demo", Role.ADMIN)
-    desk.apply(desk.check([plan]), admin)
+    checked = desk.check([plan])
+    _sign(desk, admin, checked.outline)
+    desk.apply(checked, admin)
     app = desk.issue(admin, name="sales-app", tenant="acme", workloads=["call-summaries"]).secret
     secrets = {
         part: app
@@ -136,6 +142,25 @@ def _keys(desk: Desk, plan: Path) -> tuple[dict[Part, str], str, str]:
     desk.opt_in(desk.actor_of(consenting), tenant="acme", workload="call-summaries", limit=None)
     visitor = desk.issue(admin, name="you", tenant="globex", user="you", workloads=["docs-qa"]).secret
     return secrets, visitor, first.secret
+
+
+def _filled(template: str, provider: str) -> str:
+    """The plan with its provider, and with quarters that are not over."""
+    present = Quarter.of(datetime.now(UTC).date())
+    words = ("${THIS_QUARTER}", "${NEXT_QUARTER}", "${QUARTER_AFTER}")
+    text = template.replace("${SIMULATED}", provider)
+    for ahead, word in enumerate(words):
+        text = text.replace(word, str(present.plus(ahead)))
+    return text
+
+
+def _sign(desk: Desk, admin: Actor, outline: Outline) -> None:
+    """Both sides sign for what is planned and committed; of what is still a candidate only engineering did."""
+    for role, name in ((Role.ENGINEERING, "Edith Okoye"), (Role.FINANCE, "Fay Meyer")):
+        person = desk.actor_of(desk.issue(admin, role=role, name=name).secret)
+        for row in outline.rows:
+            if row.estimate is not None and (row.status is not Status.CANDIDATE or role is Role.ENGINEERING):
+                sign(desk, person, outline, workload=row.id, budgets=tuple(BudgetLine))
 
 
 def _start(folder: Path, name: str, arguments: list[str]) -> subprocess.Popen[str]:

@@ -267,7 +267,7 @@ _SOURCES: dict[Metric, Callable[[Recorded], Iterator[Point]]] = {
         name="reported-tokens-per-task",
         kind=Kind.VALUE,
         unit="tokens",
-        query="tokens of all model calls of a task in the span, as the agent's own instrumentation reports; never spend",
+        query="tokens of a task's model calls in the span, as the agent's own instrumentation reports; never spend",
     ): _reported_tokens,
 }
 

@@ -81,15 +81,9 @@ class _Horizon(NamedTuple):
     months: int
     dice: Dice
     terms: Terms
-
-    @property
-    def calendar(self) -> tuple[Month, ...]:
-        return tuple(self.start.plus(each) for each in range(self.months))
-
-    @property
-    def hours(self) -> Array:
-        """(months) hours of each."""
-        return np.array([compute.hours_of(month) for month in self.calendar])
+    calendar: tuple[Month, ...]
+    hours: Array
+    """(months) hours of each month."""
 
     def peaks(self, open_: Sums, bursts: Sums) -> Array:
         """(months, draws) joint peaks; both sums are per hour of the month, times its hours."""
@@ -116,7 +110,9 @@ def forecast(
     if not 1 <= months <= MOST_MONTHS:
         raise ValueError(f"a forecast is over 1 to {MOST_MONTHS} months, not {months}")
     terms = terms or Terms()
-    horizon = _Horizon(start, months, Dice(seed, draws, terms.together), terms)
+    calendar = tuple(start.plus(each) for each in range(months))
+    hours_of_months = np.array([compute.hours_of(month) for month in calendar])
+    horizon = _Horizon(start, months, Dice(seed, draws, terms.together), terms, calendar, hours_of_months)
     rows = lifetime.counted(outline, candidates=horizon.terms.candidates)
     drawn = _drawn(rows, horizon)
     totals = drawn.totals
@@ -232,9 +228,8 @@ def _used(
         total.add_month(month, used)
         whole += used
         # Seven digits of a quantile are enough, and twice as quick to sort.
-        ordered = used.astype(np.float32 if used.max() < _MOST_SHORT else np.float64)
-        ordered.sort()
-        found.append(_by_rank(ordered))
+        short = used.max() < _MOST_SHORT
+        found.append(_by_rank(np.sort(used.astype(np.float32)) if short else np.sort(used)))
     return found, quantiles_of(whole)
 
 
