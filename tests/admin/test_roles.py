@@ -29,6 +29,7 @@ OWN = dict(zip(ASKED, (SEE, SEE, SEE, SIGN, SIGN, {Role.ADMIN, Role.FINANCE}), s
 OF_AGENTS = ("/api/v1/interfaces", "/api/v1/agents")
 """Who comes in there is in test_interfaces.py."""
 PLAYBOOKS = "/api/v1/playbooks"
+EXPORT = "/api/v1/export"
 """Who may do what of them is tested in tests/end_to_end/test_playbooks.py."""
 NOT_ADMINS = [Role.CALLER, Role.FINANCE, Role.ENGINEERING, Role.POD_LEAD, Role.VIEWER]
 
@@ -72,9 +73,16 @@ def test_who_is_no_admin_comes_in_nowhere_but_at_the_portfolio(doors: Doors, rol
     served = doors.served()
     assert set(ASKED) <= set(served)
     for door in served:
-        if door not in ASKED and not door[1].startswith((*OF_AGENTS, PLAYBOOKS)):
+        if door not in ASKED and not door[1].startswith((*OF_AGENTS, PLAYBOOKS, EXPORT)):
             assert doors.status(role, *door) == 403, door
     assert doors.status(role, "GET", "/openapi.json") == 403
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("what", ["focus", "calls"])
+def test_costs_and_calls_are_taken_away_by_those_who_answer_for_them(doors: Doors, role: Role, what: str) -> None:
+    status = doors.status(role, "GET", f"{EXPORT}/{what}")
+    assert status == (200 if role in (Role.ADMIN, Role.FINANCE, Role.TENANT_ADMIN) else 403)
 
 
 @pytest.mark.parametrize("role", list(Role))

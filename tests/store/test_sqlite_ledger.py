@@ -31,7 +31,7 @@ from upshift.model.metered import Metered, Outcome
 from upshift.model.tokens import Certainty
 from upshift.store.ledger import LedgerUnavailableError
 from upshift.store.lock import LedgerInUseError
-from upshift.store.schema import StoreVersionError
+from upshift.store.schema import VERSION, StoreVersionError
 from upshift.store.sqlite_journal import SqliteJournal
 from upshift.store.sqlite_ledger import SqliteLedger
 from upshift.store.verify import verify
@@ -97,7 +97,7 @@ async def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
 async def test_additions_of_a_newer_program_are_no_obstacle(place: SqlitePlace) -> None:
     await (await place.open()).close()
     db = sqlite3.connect(place.path)
-    db.execute(f"PRAGMA user_version = {1 << 16 | 2}")
+    db.execute(f"PRAGMA user_version = {1 << 16 | VERSION + 1}")
     for table in ("calls", "profiles", "deeds", "budgets", "counters", "groups", "holds"):
         db.execute(f"ALTER TABLE {table} ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'")
     db.close()
@@ -106,9 +106,9 @@ async def test_additions_of_a_newer_program_are_no_obstacle(place: SqlitePlace) 
     await settled(ledger, await let_in(ledger, "r1", ceiling(tokens(5), 100, ALICE)), tokens(5))
     await ledger.close()
     db = sqlite3.connect(place.path)
-    db.execute(f"PRAGMA user_version = {2 << 16 | 2}")
+    db.execute(f"PRAGMA user_version = {VERSION + 1 << 16 | VERSION + 1}")
     db.close()
-    with pytest.raises(StoreVersionError, match="version 2"):
+    with pytest.raises(StoreVersionError, match=f"version {VERSION + 1}"):
         await place.open()
     db = sqlite3.connect(place.path)
     db.execute("PRAGMA user_version = 1")

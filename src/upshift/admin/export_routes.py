@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import Response, StreamingResponse
 
 from upshift.admin.desk import Actor, Desk
@@ -25,7 +25,7 @@ Written = Annotated[Form, Query(alias="format", description="csv or parquet.")]
 def export_records(
     desk: Annotated[Desk, Depends(desk_of)],
     actor: Annotated[Actor, Depends(holder_of)],
-    what: What,
+    what: Annotated[What, Path(description="focus or calls.")],
     since: Since = "",
     until: Until = "",
     form: Written = Form.CSV,
