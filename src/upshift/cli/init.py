@@ -54,9 +54,18 @@ def init(
         f"\nnext:\n"
         f"  edit {plan}, and set the provider keys that {environment} names\n"
         f"  (or none: run 'upshift simulate' and point base_url at it, as {plan.name} says)\n"
+        f"{_signing(plan, option) if example is not None else ''}"
         f"  upshift serve --plan {plan}{option}\n"
         f"  upshift key issue --name me --tenant acme --user alice{option}",
         soft_wrap=True,
+    )
+
+
+def _signing(plan: Path, option: str) -> str:
+    """What comes before a plan with estimates can be served."""
+    return (
+        f"  upshift key issue --role finance --name 'one person'{option}, and --role engineering for another\n"
+        f"  UPSHIFT_KEY=... upshift plan signoff {plan} W-01 --budget all{option}, by both of them, for W-01 to W-04\n"
     )
 
 
