@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upshift.model.money import parse_money
-from upshift.planning.hardware import Displaced, Machine, Outcome, payback, per_million, spend_for
+from upshift.planning.hardware import Displaced, Machine, Outcome, payback, per_million
 
 LAPTOP = Machine(price=parse_money("$2600"))
 SERVER = Machine(price=parse_money("$4000"))
@@ -31,12 +31,6 @@ def test_the_reference_cases(spend: str) -> None:
     assert 5 <= laptop.months <= 10
     assert server.months is not None
     assert 2 <= server.months <= 3
-
-
-def test_the_spend_that_a_reference_case_takes_for_granted() -> None:
-    assert spend_for(LAPTOP, 0.3, 10, 0.2) == pytest.approx(parse_money("$866.67"), rel=1e-4)
-    assert spend_for(LAPTOP, 0.3, 5, 0.2) == pytest.approx(parse_money("$1733.33"), rel=1e-4)
-    assert spend_for(Machine(price=None), 0.3, 5, 0.2) is None
 
 
 def test_power_and_upkeep_are_taken_off() -> None:

@@ -40,7 +40,7 @@ def add(desk: InDesk, actor: Anyone, body: Annotated[bytes, Depends(_body)]) -> 
 def listed(
     desk: InDesk,
     actor: Anyone,
-    where: Annotated[list[str], Query(description="Conditions like agent=ada; all must hold.")] = [],  # noqa: B006
+    where: Annotated[list[str], Query(default_factory=list, description="Conditions like agent=ada; all must hold.")],
     since: Annotated[str, Query(description="Like 7d or 2026-11-01; from the beginning unless said.")] = "",
     until: Annotated[str, Query(description="Like since; now unless said.")] = "",
     limit: Annotated[int, Query(ge=1, le=1000, description="At most so many, the latest first.")] = 100,
@@ -53,13 +53,13 @@ def listed(
 def metrics(
     desk: InDesk,
     actor: Anyone,
+    metric: Annotated[list[str], Query(default_factory=list, description="Only these; all unless said.")],
     agent: Annotated[str, Query(description="Of one agent.")] = "",
     interface: Annotated[str, Query(description="Of one interface.")] = "",
     workload: Annotated[str, Query(description="Of one workload.")] = "",
     pod: Annotated[str, Query(description="Of one pod.")] = "",
     since: Annotated[str, Query(description="Like 7d or 2026-11-01; seven days unless said.")] = "",
     until: Annotated[str, Query(description="Like since; now unless said.")] = "",
-    metric: Annotated[list[str], Query(description="Only these; all unless said.")] = [],  # noqa: B006
 ) -> measured.MetricsView:
     """Named metrics of one agent, interface, workload or pod, or of the whole system; unknown is null, never zero."""
     whose = measured.scope(agent, interface, workload, pod)

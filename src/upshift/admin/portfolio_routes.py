@@ -26,7 +26,10 @@ router = APIRouter(prefix="/api/v1", responses=responses(401, 403, 429))
 InDesk = Annotated[Desk, Depends(desk_of)]
 Planner = Annotated[Actor, Depends(planner_of)]
 WhichWorkload = Annotated[str, Query(description="A workload of the plan.")]
-WhichBudgets = Annotated[list[BudgetLine], Query(description="tokens, compute, ops; all three unless said.")]
+WhichBudgets = Annotated[
+    list[BudgetLine],
+    Query(default_factory=lambda: list(BudgetLine), description="tokens, compute, ops; all three unless said."),
+]
 Note = Annotated[str, Query(max_length=1000, description="Kept with it.")]
 
 _PLAN: dict[str, Any] = {
@@ -96,7 +99,7 @@ def sign_off(
     actor: Planner,
     outline: Planned,
     workload: WhichWorkload,
-    budget: WhichBudgets = list(BudgetLine),  # noqa: B006
+    budget: WhichBudgets,
     note: Note = "",
     until: Annotated[str, Query(description="The last quarter in which it stands, like Q4-2027.")] = "",
 ) -> list[SignedView]:
@@ -118,7 +121,7 @@ def withdraw(
     desk: InDesk,
     actor: Planner,
     workload: WhichWorkload,
-    budget: WhichBudgets = list(BudgetLine),  # noqa: B006
+    budget: WhichBudgets,
     note: Note = "",
 ) -> list[SignedView]:
     """Take back what was signed off for the side of one's key."""

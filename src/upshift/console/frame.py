@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import Depends, Request
 from fastapi.templating import Jinja2Templates
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from upshift import __version__
 from upshift.console.door import CSRF_FIELD, Seat
@@ -67,6 +67,13 @@ def exported(request: Request, table: Table[Any]) -> Response | None:
     text, kind = (table.to_csv(), "text/csv") if form == "csv" else (table.to_json(), "application/json")
     headers = {"content-disposition": f'attachment; filename="{name}.{form}"'}
     return Response(text, media_type=f"{kind}; charset=utf-8", headers=headers)
+
+
+def gone_to(request: Request, path: str) -> Response:
+    """After something was changed: the page that shows it, for a form and for htmx alike."""
+    if request.headers.get("hx-request"):
+        return Response(status_code=204, headers={"hx-redirect": path})
+    return RedirectResponse(path, 303)
 
 
 def frame_of(request: Request) -> Frame:

@@ -119,14 +119,6 @@ def payback(machine: Machine, displaced: Displaced, utilisation: float) -> Payba
     )
 
 
-def spend_for(machine: Machine, share: float, months: float, utilisation: float) -> Nano | None:
-    """The API spend per month at which displacing `share` of it pays back in `months`; None if unknown."""
-    _checked(utilisation)
-    if machine.price is None:
-        return None
-    return round((machine.price / months + (_power(machine, utilisation) or 0) + machine.upkeep) / share)
-
-
 def _checked(utilisation: float) -> None:
     if not 0 < utilisation <= 1:
         raise ValueError(f"a utilisation of {utilisation:g} is not possible; 25 % is 0.25")

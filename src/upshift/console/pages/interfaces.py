@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 from fastapi import APIRouter, Depends, Form, Query, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from upshift.admin import interfaces as admin
 from upshift.admin.desk import ActError, Desk
@@ -15,7 +15,7 @@ from upshift.admin.interfaces import InterfaceView
 from upshift.admin.measured import metrics, scope
 from upshift.console import charts
 from upshift.console.door import InDesk, Seat, allowed, genuine
-from upshift.console.frame import InFrame, TableAsked
+from upshift.console.frame import InFrame, TableAsked, gone_to
 from upshift.console.graph import LONGEST, WIDTH, Box, Curve, Drawing, Line, layered
 from upshift.console.roles import May
 from upshift.console.shown import DASH
@@ -280,7 +280,7 @@ def activate(
 ) -> Response:
     """Let calls pass."""
     admin.activate(desk, seat.actor, name)
-    return _done(request, name)
+    return gone_to(request, place(name))
 
 
 @router.post("/interfaces/{name}/deactivate")
@@ -293,7 +293,7 @@ def deactivate(
 ) -> Response:
     """Let no more calls pass."""
     admin.deactivate(desk, seat.actor, name)
-    return _done(request, name)
+    return gone_to(request, place(name))
 
 
 @router.post("/interfaces/{name}/share")
@@ -307,10 +307,4 @@ def share(
 ) -> Response:
     """Let the agent that is spoken to take part in a share of the sessions of all who speak to it."""
     admin.share_traffic(desk, seat.actor, _one(desk, name).callee, parse_share(share))
-    return _done(request, name)
-
-
-def _done(request: Request, name: str) -> Response:
-    if request.headers.get("hx-request"):
-        return Response(status_code=204, headers={"hx-redirect": place(name)})
-    return RedirectResponse(place(name), 303)
+    return gone_to(request, place(name))

@@ -20,7 +20,7 @@ from upshift.admin.rolling_back import former, roll_back, rolled_back
 from upshift.admin.signed import judged
 from upshift.admin.views import AppliedView, applied_views
 from upshift.console.door import InDesk, Seat, allowed, genuine
-from upshift.console.frame import InFrame, TableAsked
+from upshift.console.frame import InFrame, TableAsked, gone_to
 from upshift.console.roles import May
 from upshift.console.table import Column, Kind, Table
 from upshift.model.quarter import Month
@@ -140,7 +140,7 @@ async def apply(
         desk.apply(checked, seat.actor)
 
     await run_in_threadpool(act)
-    return _done(request)
+    return gone_to(request, "/console/plan")
 
 
 @router.post("/plan/sign-offs")
@@ -200,14 +200,7 @@ def restore(
     """Put a former plan in force again."""
     _only_instead_of(desk, instead_of)
     roll_back(desk, former(desk, number), seat.actor)
-    return _done(request)
-
-
-def _done(request: Request) -> Response:
-    """To the page, which shows what is in force now."""
-    if request.headers.get("hx-request"):
-        return Response(status_code=204, headers={"hx-redirect": "/console/plan"})
-    return Response(status_code=303, headers={"location": "/console/plan"})
+    return gone_to(request, "/console/plan")
 
 
 def _in_force(desk: Desk) -> str:

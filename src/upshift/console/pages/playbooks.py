@@ -8,14 +8,14 @@ from urllib.parse import quote
 import msgspec
 from fastapi import APIRouter, Depends, Form, Query, Request
 from starlette.datastructures import UploadFile
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from upshift.admin import playbooks as admin
 from upshift.admin.desk import ActError
 from upshift.admin.moments import future
 from upshift.admin.playbook_views import book_view, explain_view, gate_of, run_view
 from upshift.console.door import InDesk, Seat, allowed, genuine
-from upshift.console.frame import InFrame, TableAsked
+from upshift.console.frame import InFrame, TableAsked, gone_to
 from upshift.console.playbook_charts import drawings, known
 from upshift.console.prose import prose
 from upshift.console.roles import May
@@ -171,7 +171,7 @@ def start(
         inputs |= _lines(given.get("inputs", ""))
     else:
         book = admin.book_of(given.get("book", ""))
-    return _done(request, admin.start(desk, seat.actor, book, inputs, tell).id)
+    return gone_to(request, place(admin.start(desk, seat.actor, book, inputs, tell).id))
 
 
 def _own(text: str) -> Book:
@@ -259,7 +259,7 @@ def sign(
 ) -> Response:
     """Sign off for one's role; whose it is the playbook says."""
     admin.sign(desk, seat.actor, run, criterion, note)
-    return _done(request, run)
+    return gone_to(request, place(run))
 
 
 @router.post("/playbooks/{run}/overrides")
@@ -277,7 +277,7 @@ def override(
     """Let a check pass without evidence until it expires."""
     expires = future(until.strip(), desk.now())
     admin.override(desk, seat.actor, run, criterion, reason=reason, owner=owner, expires=expires)
-    return _done(request, run)
+    return gone_to(request, place(run))
 
 
 @router.post("/playbooks/{run}/abort")
@@ -291,13 +291,7 @@ def abort(
 ) -> Response:
     """End a run; everything is made as it was before it."""
     admin.abort(desk, seat.actor, run, reason)
-    return _done(request, run)
-
-
-def _done(request: Request, run: str) -> Response:
-    if request.headers.get("hx-request"):
-        return Response(status_code=204, headers={"hx-redirect": place(run)})
-    return RedirectResponse(place(run), 303)
+    return gone_to(request, place(run))
 
 
 # what is shown ----------------------------------------------------------------------------------------------------
