@@ -12,7 +12,9 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_APT_SECONDS, _OWN_SECONDS = 400, 200
+FLAGS = ("--no-sandbox", "--disable-dev-shm-usage")
+"""Containers run tests as root, and give little shared memory."""
+_APT_SECONDS, _OWN_SECONDS = 180, 120
 
 
 def chromium() -> str | None:

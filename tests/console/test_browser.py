@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, sync_playwright
 from tests.admin.installation import HOUR, NOW, Installation, alert
-from tests.browser import chromium
+from tests.browser import FLAGS, chromium
 from tests.console.conftest import Browser
 from tests.console.teams import changing
 
@@ -73,7 +73,7 @@ def site(installation: Installation) -> Iterator[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def chrome() -> Iterator[Chromium]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=FOUND, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=FOUND, args=list(FLAGS))
         yield browser
         browser.close()
 

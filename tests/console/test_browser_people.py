@@ -18,7 +18,7 @@ from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, sync_playwright
 from starlette.responses import HTMLResponse
 from tests.admin.installation import Installation, alert
-from tests.browser import chromium
+from tests.browser import FLAGS, chromium
 from tests.console.identities import CLIENT, SECRET, Identities, served
 
 from upshift.admin.api import create_api
@@ -57,7 +57,7 @@ def console(installation: Installation, oidc: Provider | None = None, embed: str
 @pytest.fixture(scope="module")
 def chrome() -> Iterator[Chromium]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=FOUND, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=FOUND, args=list(FLAGS))
         yield browser
         browser.close()
 
