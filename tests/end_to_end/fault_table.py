@@ -22,6 +22,11 @@ class Fault(NamedTuple):
     says: str
     wish: str
 
+    @property
+    def silence(self) -> bool:
+        """Whether only a time-out ends it."""
+        return self.wish.startswith(("delay", "slow_chunk"))
+
 
 BEFORE = (
     Fault("429", "status=429"),
@@ -135,7 +140,11 @@ async def play(found: Routes, fault: Fault, rule: Rule, *, stream: bool) -> Cell
     found.first.script.append(fault.wish)
     if rule.all_fail:
         found.second.script.append(fault.wish)
+    if fault.silence:
+        await found.give_providers("500ms")
     reply = await found.ask(rule.workload, stream=stream)
+    if fault.silence:
+        await found.give_providers("20s")
     records = [record for record in await found.records() if record.request not in before]
     for each in found.providers.values():
         each.script.clear()

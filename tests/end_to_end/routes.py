@@ -13,13 +13,14 @@ from upshift.gateway.clock import Clock
 from upshift.model.metered import Metered
 from upshift.traffic.health import Board
 
+# Time-outs that a busy machine does not reach: where a provider is to fail, it is not the test's computer that fails it.
 PLAN = """
 upshift: 1
 name: routes
 providers:
-  first: {dialect: openai, base_url: "FIRST/v1", timeouts: {first_byte: 300ms, idle: 300ms}}
-  second: {dialect: openai, base_url: "SECOND/v1", timeouts: {first_byte: 300ms, idle: 300ms}}
-  claude: {dialect: anthropic, base_url: "CLAUDE", timeouts: {first_byte: 300ms, idle: 300ms}}
+  first: {dialect: openai, base_url: "FIRST/v1", timeouts: {first_byte: 20s, idle: 20s}}
+  second: {dialect: openai, base_url: "SECOND/v1", timeouts: {first_byte: 20s, idle: 20s}}
+  claude: {dialect: anthropic, base_url: "CLAUDE", timeouts: {first_byte: 20s, idle: 20s}}
 models:
   big: {provider: first, context: 200k, max_output: 32k, price: {input: $2, output: $10}, weight: 3,
         offers: [{provider: second, price: {input: $3, output: $12}}]}
@@ -56,6 +57,7 @@ class Routes:
 
     stack: Stack
     providers: dict[str, Scripted]
+    plan: str
 
     @property
     def first(self) -> Scripted:
@@ -97,6 +99,10 @@ class Routes:
         """As after a long time without any."""
         self.stack.gateway.flow.board = Board()
 
+    async def give_providers(self, patience: str) -> None:
+        """From now on providers have this long, such as "300ms", for a first byte and between two."""
+        await self.stack.apply(self.plan.replace("20s", patience))
+
     def asked(self) -> list[int]:
         """How many calls each provider was sent."""
         return [each.asked for each in self.providers.values()]
@@ -109,4 +115,4 @@ async def routes(folder: Path, clock: Clock | None = None, plan: str = PLAN) -> 
         for name, provider in providers.items():
             plan = plan.replace(name.upper(), provider.url)
         async with running(folder, clock=clock, plan=plan) as stack:
-            yield Routes(stack, providers)
+            yield Routes(stack, providers, plan)

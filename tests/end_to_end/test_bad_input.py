@@ -21,16 +21,16 @@ from upshift.model.span import MICROS
 from upshift.model.tokens import Certainty
 from upshift.simulated.tokens import count_tokens
 
-EXTRA = (
-    ("dialect: openai,", "dialect: openai, timeouts: {first_byte: 300ms, idle: 300ms},"),
-    ("dialect: anthropic,", "dialect: anthropic, timeouts: {first_byte: 300ms, idle: 300ms},"),
-)
+SILENCES = ("hang", "slow_chunk=2")
 
 
 @pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    """An installation that gives its providers 300 ms."""
-    async with running(tmp_path, extra=EXTRA) as found:
+async def stack(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Stack]:
+    """An installation; where a silence is to be timed out, one that gives its providers 300 ms."""
+    fault = getattr(request.node, "callspec", None) and request.node.callspec.params.get("fault")
+    timeouts = "timeouts: {first_byte: 300ms, idle: 300ms}"
+    extra = [(f"dialect: {each},", f"dialect: {each}, {timeouts},") for each in ("openai", "anthropic")]
+    async with running(tmp_path, extra=extra if fault and fault.wish in SILENCES else ()) as found:
         yield found
 
 
