@@ -155,9 +155,10 @@ def fault(answer: bytes, streaming: bool) -> str:
 
 
 class Lines:
-    """The open connections of a run, and what is ready on them."""
+    """The open connections of a run, and what is ready on them; `asleep` leaves the core to others meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, asleep: bool = False) -> None:
+        self._asleep = asleep
         self._epoll = select.epoll()
         self._lines: dict[int, Line] = {}
 
@@ -175,10 +176,11 @@ class Lines:
 
     def ready(self, seconds: float) -> list[Line]:
         """Lines with something to read, after at most `seconds`; those that can be written are served here."""
-        # Never asleep: waking a process on another core is charged to the waker, and in a virtual machine it can cost a
-        # fast gateway more CPU time than the whole request. The upstream on this core gets its turn by sched_yield.
+        # Not asleep where CPU time is measured: waking a process on another core is charged to the waker, and in a
+        # virtual machine it can cost a fast gateway more CPU time than the whole request. The upstream on this core gets
+        # its turn by sched_yield.
         deadline = time.perf_counter() + seconds
-        while not (polled := self._epoll.poll(0)):
+        while not (polled := self._epoll.poll(seconds if self._asleep else 0)):
             if time.perf_counter() >= deadline:
                 return []
             os.sched_yield()
@@ -280,14 +282,14 @@ def closed_loop(target: Target, meter: Callable[[], float], *, connections: int,
     return load
 
 
-def open_loop(targets: Sequence[Target], *, rate: float, seconds: float) -> list[Load]:
+def open_loop(targets: Sequence[Target], *, rate: float, seconds: float, asleep: bool = False) -> list[Load]:
     """Sends `rate` requests per second to each target, in turn, whatever the answers do; one Load per target.
 
     Interleaved, so that a disturbance of the machine meets all of them alike. Latency counts from the true sending.
     """
     loads = {target: Load(seconds=seconds) for target in targets}
     early = {target: Load() for target in targets}
-    lines = Lines()
+    lines = Lines(asleep=asleep)
     idle: dict[Target, list[Line]] = {target: [] for target in targets}
     step = 1 / (rate * len(targets))
     total = int(rate * seconds) * len(targets)

@@ -71,6 +71,11 @@ def _all_stats() -> list[Stat]:
     return [parse_stat(text) for text in texts if text]
 
 
+def family_of(root: int) -> list[int]:
+    """The pids of the process tree below `root`, itself first."""
+    return sorted(family(root, _all_stats()), key=lambda pid: (pid != root, pid))
+
+
 def cpu_seconds(root: int) -> float:
     """User and system time that the process tree below `root` has used so far, all threads included."""
     return sum(stat.ticks for stat in family(root, _all_stats()).values()) / TICKS_PER_SECOND
