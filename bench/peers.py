@@ -184,8 +184,8 @@ http {{
     return Peer("nginx", server, port, version=nginx_version(), stream_path=f"/stream{CHAT}")
 
 
-def start_upshift(place: Place) -> Peer:
-    """Upshift with keys, ceilings and durable ledger on."""
+def start_upshift(place: Place, *more: str) -> Peer:
+    """Upshift with keys, ceilings and durable ledger on; `more` words for `upshift serve`."""
     port, tmp = free_port(), place.tmp
     plan, db = tmp / "plan.yaml", tmp / "ledger.db"
     plan.write_text(
@@ -204,7 +204,7 @@ def start_upshift(place: Place) -> Peer:
             raise RuntimeError(f"upshift {words[0]} {words[1]} failed: {done.stderr.strip()[-500:]}")
     key = json.loads(done.stdout)["secret"]
     serve = [*upshift, "serve", "--plan", str(plan), "--db", str(db), "--port", str(port), "--admin-port", "0"]
-    server = launch(serve, core=place.core, log=tmp / "upshift.log")
+    server = launch([*serve, *more], core=place.core, log=tmp / "upshift.log")
     version = _output(sys.executable, "-c", "import upshift; print(upshift.__version__)")
     return Peer("upshift", server, port, version=version, headers={"Authorization": f"Bearer {key}"})
 
