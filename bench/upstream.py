@@ -97,10 +97,14 @@ class Streaming(asyncio.Protocol):
             self._received.clear()
             self._send(0)
 
+    def piece(self, number: int) -> bytes:
+        """What to write next."""
+        return self._pieces[number]
+
     def _send(self, number: int) -> None:
         if self._transport is None:
             return
-        self._transport.write(self._pieces[number])
+        self._transport.write(self.piece(number))
         if number + 1 < len(self._pieces):
             self._loop.call_later(GAP_SECONDS, self._send, number + 1)
 
