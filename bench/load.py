@@ -177,7 +177,7 @@ class Lines:
     def ready(self, seconds: float) -> list[Line]:
         """Lines with something to read, after at most `seconds`; those that can be written are served here."""
         # Not asleep where CPU time is measured: waking a process on another core is charged to the waker, and in a
-        # virtual machine it can cost a fast gateway more CPU time than the whole request. The upstream on this core gets
+        # virtual machine it can cost a fast gateway more CPU time than the whole request. The upstream here gets
         # its turn by sched_yield.
         deadline = time.perf_counter() + seconds
         while not (polled := self._epoll.poll(seconds if self._asleep else 0)):
