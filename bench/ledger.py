@@ -38,11 +38,15 @@ from upshift.store.postgres import Connection
 from upshift.store.postgres_groups import PostgresGroups
 from upshift.store.postgres_journal import PostgresJournal
 from upshift.store.postgres_verify import verify_postgres
-from upshift.store.rollup import DAY, Rollups
+from upshift.store.rollup import Rollups
+from upshift.store.totals import DAY
 from upshift.store.writer import News, Stopped, Trouble, Writer, Written
 
 RESULTS = Path(__file__).parent / "results" / "ledger.json"
-_TOTALS = ("facets", "facet_names", "facet_days", "outline_days", "outline_hours")
+_TOTALS = (
+    "facets", "facet_names", "facet_labels", "facet_days", "facet_months", "facet_spans", "session_spans",
+    "outline_days", "outline_hours",
+)  # fmt: skip
 _INGEST = 40_000
 """Calls whose writing is timed."""
 

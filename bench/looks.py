@@ -16,7 +16,7 @@ def at_looks(values: Floats, per_look: int) -> Floats:
 
 def running(baseline: Baseline, found: Observations, per_look: int) -> Sums[Floats]:
     """What `upshift.evidence.tally` would hold at every look, all at once."""
-    hours = hour_of(found.at)
+    hours = hour_of(found.at, baseline.zone)
     level = found.values / baseline.shares()[hours]
     ranks = rank(np.array(baseline.sample), level)
     return Sums(

@@ -16,18 +16,18 @@ from upshift.model.tokens import Usage
 from upshift.store.draft import START, Drafter, Tail
 from upshift.store.postgres import Connection
 from upshift.store.postgres_schema import Month, names
-from upshift.store.rollup import DAY
 from upshift.store.rows import Value
 from upshift.store.schema import BUDGET_COLUMNS, CALL_COLUMNS, COUNTER_COLUMNS, GROUP_COLUMNS, PROFILE_COLUMNS
+from upshift.store.totals import DAY
 
 BEGIN = to_instant(datetime(2026, 10, 1, tzinfo=UTC))
 DAYS = 31
 END = BEGIN + DAYS * DAY
 TENANTS, USERS = 20, 100
 """Tenants, and users of each."""
-_WORKLOADS = ("support-chat", "code-review", "search", "reports", "triage")
-_MODELS = ("large", "medium", "small")
-_PLAN = PlanHash("5f2b9c" + "0" * 58)
+WORKLOADS = ("support-chat", "code-review", "search", "reports", "triage")
+MODELS = ("large", "medium", "small")
+PLAN = PlanHash("5f2b9c" + "0" * 58)
 _GROUP = 500
 """Calls per commit."""
 _PIECE = 100
@@ -55,8 +55,8 @@ class Crowd:
         for number in range(calls):
             at = begin + int(number * step)
             tenant, user = int(draw() * draw() * TENANTS), int(draw() * USERS)
-            workload = _WORKLOADS[(user + int(draw() * 2)) % len(_WORKLOADS)]
-            model = _MODELS[int(draw() * draw() * len(_MODELS))]
+            workload = WORKLOADS[(user + int(draw() * 2)) % len(WORKLOADS)]
+            model = MODELS[int(draw() * draw() * len(MODELS))]
             yield self._call(at, f"tenant-{tenant}", f"user-{tenant}-{user}", workload, model)
 
     def _call(self, at: Instant, tenant: str, user: str, workload: str, model: str) -> tuple[Hold, Settle]:
@@ -75,7 +75,7 @@ class Crowd:
         usage = Usage(int(draw() * 8000), int(draw() * 2000), 0, 0, int(draw() * 900), 0)
         cost = usage.input * 3_000 + usage.output * 15_000
         opening = Metered(
-            request=request, started=at, plan=_PLAN, tenant=tenant, user=user, tier="standard", workload=workload,
+            request=request, started=at, plan=PLAN, tenant=tenant, user=user, tier="standard", workload=workload,
             pod=f"pod-{len(workload)}", project=workload, session=f"{user}-{at // DAY}", key=KeyId(f"key-{user}"),
             dialect="openai_chat", streamed=True, requested_model="auto", served_model=model, provider="provider",
         )  # fmt: skip
@@ -86,7 +86,7 @@ class Crowd:
         )  # fmt: skip
         held, spent = Amount(12_000, 60_000_000), Amount(record.counted_tokens, cost)
         return (
-            Hold(request, at, _PLAN, keys, held, opening),
+            Hold(request, at, PLAN, keys, held, opening),
             Settle(request, at + latency, keys, held, spent, record),
         )
 

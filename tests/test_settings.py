@@ -54,6 +54,8 @@ def test_what_is_written_is_read_again() -> None:
         ({"UPSHIFT_STRICT": "perhaps"}, "UPSHIFT_STRICT"),
         ({"UPSHIFT_GRACE_SECONDS": "-1"}, "UPSHIFT_GRACE_SECONDS"),
         ({"UPSHIFT_LOG_LEVEL": "loud"}, "UPSHIFT_LOG_LEVEL"),
+        ({"UPSHIFT_ON_STORE_TROUBLE": "hope"}, "UPSHIFT_ON_STORE_TROUBLE"),
+        ({"UPSHIFT_ON_STORE_TROUBLE": "serve-on"}, "serve-on needs PostgreSQL"),
     ],
 )
 def test_what_is_wrong_is_named(variables: dict[str, str], says: str) -> None:

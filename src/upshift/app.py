@@ -7,7 +7,9 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import msgspec
 import structlog
 
 from upshift.admin.desk import Desk, in_force
@@ -19,12 +21,14 @@ from upshift.gateway.clock import Clock, SystemClock
 from upshift.gateway.doors import Doors, refusal_of_bad_http
 from upshift.gateway.flow import Flow
 from upshift.gateway.inbox import Inbox
+from upshift.gateway.live import LivePort, Pulse, live, serve_live, upstreams
 from upshift.gateway.orphan import watch_parent
 from upshift.gateway.regime import Regime
 from upshift.http.server import Server, ServerLimits, serve
 from upshift.keeper.address import Address
 from upshift.keeper.line import Find, reach
 from upshift.keeper.remote import RemoteLedger
+from upshift.model.live import Live
 from upshift.settings import Settings
 from upshift.store import engines
 from upshift.store.backend import StoreTroubleError
@@ -61,15 +65,21 @@ def channels(settings: Settings) -> list[Channel]:
 
 
 def keeper_of(url: PostgresUrl) -> Find:
-    """Finds whoever is the keeper of a database."""
+    """Finds whoever is the keeper of a database. While that is away, whoever was: it knows how long it may speak."""
     seat = importlib.import_module("upshift.store.keeper_seat")
+    last: list[Address] = []
 
     async def find() -> Address | None:
         try:
             found = await asyncio.to_thread(seat.who, url.url)
         except StoreTroubleError as error:
+            if last:
+                return last[0]
             raise OSError(str(error)) from error
-        return None if found is None else Address(found.address, found.secret)
+        if found is None:
+            return None
+        last[:] = [Address(found.address, found.secret)]
+        return last[0]
 
     return find
 
@@ -108,13 +118,34 @@ class Gateway:
         self.journal = journal
         self._tasks = tasks
 
+        self._live: tuple[Pulse, LivePort] | None = None
+
     @property
     def port(self) -> int:
         return self.server.port
 
+    async def tell(self, folder: Path) -> None:
+        """Say how it is doing to whoever asks at a socket in `folder`. Raises OSError."""
+        flow, pulse, began = self.flow, Pulse(lambda: self.ledger), self.flow.clock.now()
+
+        def look() -> Live:
+            return msgspec.structs.replace(
+                live("gateway", began, pulse),
+                plan=flow.regime.in_force.snapshot.hash,
+                in_flight=self.server.in_flight,
+                connections=self.server.open_connections,
+                upstreams=upstreams(flow.routes, flow.board, flow.clock.now()),
+            )
+
+        self._live = pulse, await serve_live(folder, look)
+
     async def close(self, grace_seconds: float, idle_seconds: float = 0.0) -> None:
         """Finish what is in flight, write what is queued, and let go."""
         await self.server.shutdown(grace_seconds, idle_seconds=idle_seconds)
+        if self._live is not None:
+            pulse, port = self._live
+            pulse.stop()
+            port.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -225,11 +256,12 @@ async def run_gateway(
     find: Find | None = None,
     sock: socket.socket | None = None,
     parent: int | None = None,
+    told_in: Path | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let calls in flight end; a second signal ends them at once.
 
     `ready` is called once the socket is open. `parent` is a pipe whose other end is closed when this has to stop too.
-    Raises what start_gateway raises.
+    `told_in` is the folder in which it says how it is doing. Raises what start_gateway raises.
     """
     stop, at_once = asyncio.Event(), asyncio.Event()
     if parent is not None:
@@ -242,6 +274,11 @@ async def run_gateway(
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, asked_to_stop)
     gateway = await start_gateway(settings, find=find, sock=sock)
+    if told_in is not None:
+        try:
+            await gateway.tell(told_in)
+        except OSError as error:
+            log.warning("gateway.not_told_of", problem=str(error), note="the metrics say nothing of this process")
     _settle_down()
     ready(gateway)
     await stop.wait()

@@ -25,6 +25,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """With PostgreSQL: the address at which gateways of other machines reach this one's keeper. A private network."""
     keeper_port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """Port of the keeper; 0 takes a free one, which the others find in the database."""
+    on_store_trouble: Literal["refuse", "serve-on"] = "refuse"
+    """With PostgreSQL, while it is away: refuse calls, or serve on with a log on the keeper's own disk."""
+    away_seconds: Annotated[float, Meta(ge=5, le=3600)] = 60.0
+    """For how long calls are served on. So long does it also take until another machine can be the keeper."""
+    away_log: str = "upshift.away"
+    """The file of that log, on a local disk: one per machine."""
     host: str = "127.0.0.1"
     """Address the gateway binds; loopback unless told otherwise."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8787
@@ -49,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every alert is posted here as a CloudEvent; empty posts none."""
     webhook_secret: str = ""
     """Signs webhooks: header x-upshift-signature is the HMAC-SHA256 of the body in hex."""
+    apprise_urls: str = ""
+    """Where notices of playbooks go besides: URLs as Apprise writes them, separated by spaces; empty for nowhere."""
     console_url: str = ""
     """Where browsers find the console, like https://upshift.example.org; empty takes what the request says."""
     console_embed: str = ""
@@ -90,6 +98,11 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         except msgspec.ValidationError as error:
             raise ValueError(f"{name}={value!r}: {error}") from None
     settings = msgspec.structs.replace(Settings(), **found)
+    if settings.on_store_trouble == "serve-on" and isinstance(settings.db, Path):
+        raise ValueError(
+            "UPSHIFT_ON_STORE_TROUBLE: an SQLite file is on this machine's disk, as the log would be; serve-on needs "
+            "PostgreSQL"
+        )
     if settings.retain_days and isinstance(settings.db, Path):
         raise ValueError("UPSHIFT_RETAIN_DAYS: an SQLite file keeps everything; retention needs PostgreSQL")
     return settings
@@ -107,6 +120,9 @@ def _written(value: object) -> str:
     return spelled(value) if isinstance(value, Path | PostgresUrl) else str(value)
 
 
-IGNORED = frozenset({"key", "admin_url", "keeper_secret"})
-"""UPSHIFT_KEY and UPSHIFT_ADMIN_URL, which clients of the API read, not the installation; and one that only its own
+IGNORED = frozenset({"key", "admin_url", "keeper_secret", "live_folder"})
+"""UPSHIFT_KEY and UPSHIFT_ADMIN_URL, which clients of the API read, not the installation; and two that only its own
 processes hand on."""
+
+LIVE_FOLDER = PREFIX + "LIVE_FOLDER"
+"""Where the processes of one machine say how they are doing."""

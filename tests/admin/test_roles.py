@@ -31,7 +31,9 @@ OF_AGENTS = ("/api/v1/interfaces", "/api/v1/agents")
 PLAYBOOKS = "/api/v1/playbooks"
 EXPORT = "/api/v1/export"
 """Who may do what of them is tested in tests/end_to_end/test_playbooks.py."""
-NOT_ADMINS = [Role.CALLER, Role.FINANCE, Role.ENGINEERING, Role.POD_LEAD, Role.VIEWER]
+NOT_ADMINS = [Role.CALLER, Role.FINANCE, Role.ENGINEERING, Role.POD_LEAD, Role.VIEWER, Role.METRICS]
+METRICS = "/metrics"
+"""Tested in tests/end_to_end/test_observed.py."""
 
 
 class Doors:
@@ -73,7 +75,7 @@ def test_who_is_no_admin_comes_in_nowhere_but_at_the_portfolio(doors: Doors, rol
     served = doors.served()
     assert set(ASKED) <= set(served)
     for door in served:
-        if door not in ASKED and not door[1].startswith((*OF_AGENTS, PLAYBOOKS, EXPORT)):
+        if door not in ASKED and not door[1].startswith((*OF_AGENTS, PLAYBOOKS, EXPORT, METRICS)):
             assert doors.status(role, *door) == 403, door
     assert doors.status(role, "GET", "/openapi.json") == 403
 

@@ -86,7 +86,22 @@ def test_a_file_is_checked(shell: Shell) -> None:
     found = shell.json("db", "check")
     assert (found["engine"], found["calls"], found["pending"]) == ("sqlite", 1, 0)
     assert "up to date" in shell.ok("db", "check").out
-    assert "PostgreSQL" in shell.run("db", "retain", "--days", "30", "--yes").err
+
+
+def test_old_months_of_a_file_are_dropped(shell: Shell) -> None:
+    async def write() -> None:
+        ledger = await SqliteLedger.open(shell.db, LONG_AGO)
+        ledger.note(Metered(request=RequestId("r1"), started=LONG_AGO, plan=PLAN, tenant="acme", cost=5), LONG_AGO)
+        await ledger.close()
+
+    assert "no database" in shell.run("db", "retain", "--days", "30", "--yes").err
+    asyncio.run(write())
+    assert "2020-09: 1 calls dropped" in shell.ok("db", "retain", "--days", "30", answer="y\n").out
+    assert "were dropped" in shell.ok("db", "check").out
+    assert "verified from there on" in shell.ok("verify").out
+    assert shell.json("usage", "--since", "2020-01-01")["total"]["cost_nano"] == 5
+    refused = shell.run("db", "move", str(shell.db), str(shell.folder / "copy.db"))
+    assert (refused.code, "were dropped" in refused.err) == (1, True)
 
 
 @pytest.mark.parametrize("json", [False, True])

@@ -87,3 +87,18 @@ def test_show_names_what_is_served(planned: Shell) -> None:
 
 def test_the_schema_is_json(shell: Shell) -> None:
     assert shell.ok("plan", "schema").json["title"] == "Upshift plan"
+
+
+def test_a_plan_that_cannot_wait_for_the_end_of_a_freeze_says_why(shell: Shell) -> None:
+    always = "\ncalendar: {freezes: {audit: {from: 2001-01-01, to: 2199-12-31, why: an audit}}}\n"
+    path, other = shell.folder / "plan.yaml", shell.folder / "other.yaml"
+    path.write_text(PLAN.read_text() + always)
+    other.write_text(PLAN.read_text() + always + "ops: {platform: 5h}\n")
+    shell.apply(path)
+    assert any("the freeze 'audit': an audit" in each for each in shell.json("plan", "diff", str(other))["refusals"])
+    refused = shell.run("plan", "apply", str(other), "--yes")
+    assert refused.code == 1
+    assert "no plan is put in force today" in refused.err
+    assert "in force already" in shell.ok("plan", "apply", str(path)).out
+    shell.ok("plan", "apply", str(other), "--yes", "--override", "a price has doubled")
+    assert len(shell.json("plan", "history")) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.clients.installation import House
 from tests.clients.places import AIDER, MODULES
+from tests.clients.places import CLAUDE as CLAUDE_BINARY
 from tests.clients.places import OPENCODE as OPENCODE_BINARY
 from tests.docs.pages import ROOT, blocks
 
@@ -76,7 +77,7 @@ def environment(errand: Errand, name: str) -> dict[str, str]:
 
 
 def _claude(errand: Errand) -> Command:
-    argv = [str(BIN / "claude"), "-p", errand.prompt, "--permission-mode", "acceptEdits", "--model", errand.model]
+    argv = [str(CLAUDE_BINARY), "-p", errand.prompt, "--permission-mode", "acceptEdits", "--model", errand.model]
     return Command(argv, environment(errand, "claude-code"))
 
 

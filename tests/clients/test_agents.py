@@ -52,7 +52,7 @@ def _name(value: object) -> str:
     return value.name if isinstance(value, Agent) else str(value)
 
 
-async def _run(agent: Agent, at: House, model: str, wish: str, workload: str = "code", seconds: float = 150.0) -> Ran:
+async def _run(agent: Agent, at: House, model: str, wish: str, workload: str = "code", seconds: float = 300.0) -> Ran:
     errand = Errand(at, await at.key(workload), f"Do it. [[simulate: {wish}]]", model)
     command = agent.command(errand)
     return await at.run(command.argv, command.env, seconds)
@@ -100,7 +100,7 @@ async def test_it_does_not_notice_another_vendors_model(agent: Agent, model: str
 
 @pytest.mark.parametrize("agent", FIRST, ids=_name)
 async def test_a_spent_budget_is_told_to_the_person_at_once(agent: Agent, spent: House) -> None:
-    ran = await _run(agent, spent, agent.model, f"write={spent.work / 'written.txt'}", seconds=100.0)
+    ran = await _run(agent, spent, agent.model, f"write={spent.work / 'written.txt'}")
     text = " ".join(ran.text.split())
     assert "the month budget of alice for workload code (acme) stands at 0 tokens of 10 tokens" in text
     assert "Ask in #ai-platform" in text

@@ -29,7 +29,8 @@ class Browser:
         self.seconds = 1000.0
         whole = functools.partial(verify, installation.db)
         api: FastAPI = create_api(installation.desk, whole, lambda: self.seconds)
-        api.mount("/console", create_console(installation.desk, whole, lambda: self.seconds))
+        console = create_console(installation.desk, whole, lambda: self.seconds, sign_ins=api.state.sign_ins)
+        api.mount("/console", console)
         self.client = TestClient(api, raise_server_exceptions=False, follow_redirects=False)
 
     def secret(self, role: Role, tenant: str = "", user: str = "") -> str:

@@ -1,6 +1,5 @@
 """Do the pages of capacity show what the rules say, recompute without keeping anything, and tell bad input?"""
 
-import functools
 import html
 import json
 from pathlib import Path
@@ -10,8 +9,8 @@ import pytest
 from tests.admin.installation import OPERATOR, Installation
 from tests.console.conftest import Browser
 
-from upshift.admin.signed import DRAWN
-from upshift.console.forecasts import DRAWS, Forecasts, Latest
+from upshift.admin.signed import DRAWN, draws
+from upshift.console.forecasts import DRAWS, Forecasts
 from upshift.model.entry import Decision
 from upshift.model.key import Role
 from upshift.model.quarter import Month
@@ -84,6 +83,37 @@ def test_a_draw_on_the_buffer_shows(seat: Browser, planned: Installation) -> Non
     after = seat.client.get("/console/capacity/forecast").text
     assert 'data-tone="bad">-498.2 h' in after
     assert 'data-tone="bad">-498.2 h' not in before
+
+
+def test_the_buffer_is_drawn_on_by_those_who_may(seat: Browser, planned: Installation) -> None:
+    fields = {"budget": "ops", "quarter": "Q1-2027", "amount": "3h", "why": "an <outage>"}
+    seat.client.cookies.clear()
+    seat.sign_in(Role.FINANCE)
+    word = {"csrf": seat.csrf}
+    assert 'action="/console/capacity/draws"' in seat.client.get("/console/capacity/forecast").text
+    done = seat.client.post("/console/capacity/draws", data=fields | word)
+    assert (done.status_code, done.headers["location"]) == (303, "/console/capacity#buffer")
+    (drawn,) = draws(planned.desk.journal)
+    assert (drawn.budget, str(drawn.quarter), drawn.amount, drawn.why) == ("ops", "Q1-2027", 3.0, "an <outage>")
+    page = seat.client.get("/console/capacity/forecast").text
+    assert "<b>3 h/week</b> of ops in Q1-2027" in page
+    assert "“an &lt;outage&gt;”" in page
+    for wrong, status in (
+        ({"amount": "lots"}, 400), ({"amount": "0h"}, 400), ({"quarter": "soon"}, 400), ({"why": " "}, 400),
+        ({"workload": "nowhere"}, 404), ({"budget": "luck"}, 422),
+    ):  # fmt: skip
+        assert seat.client.post("/console/capacity/draws", data=fields | word | wrong).status_code == status, wrong
+    for role in (Role.VIEWER, Role.ENGINEERING, Role.TENANT_ADMIN):
+        seat.client.cookies.clear()
+        seat.sign_in(role)
+        assert seat.client.post("/console/capacity/draws", data=fields | {"csrf": seat.csrf}).status_code == 403, role
+        if role is not Role.TENANT_ADMIN:
+            assert 'action="/console/capacity/draws"' not in seat.client.get("/console/capacity/forecast").text
+    assert len(draws(planned.desk.journal)) == 1
+
+
+def test_a_year_is_forecast_for_where_there_is_no_pace(seat: Browser) -> None:
+    assert "in twelve months" in seat.client.get("/console/capacity/year").text
 
 
 @pytest.mark.parametrize(
@@ -215,18 +245,14 @@ def test_without_a_plan_the_page_teaches(empty: Installation) -> None:
     assert browser.client.get("/console/capacity/team").status_code == 200
 
 
-def test_only_the_latest_are_kept() -> None:
-    latest: Latest[int] = Latest(2)
-    made: list[str] = []
-
-    def make(name: str) -> int:
-        made.append(name)
-        return len(made)
-
-    for name in ("a", "b", "a", "c", "a", "b"):
-        latest.get(name, functools.partial(make, name))
-    assert made == ["a", "b", "c", "b"]
-    assert ("c" in latest, "a" in latest, "b" in latest) == (False, True, True)
+def test_a_part_that_is_being_computed_asks_again(planned: Installation) -> None:
+    planned.desk.patience = 0.0
+    browser = Browser(planned)
+    browser.sign_in()
+    path = "/console/capacity/most?candidates=true"
+    while "Still being computed" in (text := browser.client.get(path, headers={"hx-request": "true"}).text):
+        assert f'hx-get="{path}"' in text
+    assert "What matters most" in text
 
 
 def test_a_forecast_of_another_plan_is_another(planned: Installation) -> None:

@@ -32,6 +32,7 @@ NEEDS = {
     "/traffic": May.SEE,
     "/workloads": May.SEE_PLAN,
     "/plan": May.SEE_PLAN,
+    "/capacity/draws": May.DRAW,
     "/capacity": May.SEE_PLAN,
     "/team": May.SEE_PLAN,
     "/hardware": May.SEE_PLAN,

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 import httpx2
+import msgspec
 import pytest
 from tests.admin.installation import HOUR, NOW, OPERATOR, Installation
 from tests.console.conftest import SCOPES, Browser
@@ -18,12 +19,15 @@ from upshift.model.key import Role
 from upshift.playbook.book import Answer
 from upshift.playbook.run import (
     Entered,
+    Finding,
+    Looked,
     Record,
     RolledBack,
     Run,
     State,
     Undone,
     fold,
+    to_decision,
 )
 
 RUN = "small-dora-1"
@@ -269,6 +273,37 @@ def test_what_people_write_is_text_and_nothing_else(installation: Installation) 
         assert 'href="javascript' not in text
     refused = post(browser, f"{place}/sign-offs", criterion=HOSTILE)
     assert (refused.status_code, "<img" in refused.text) == (404, False)
+
+
+def test_a_run_that_cannot_be_read_is_listed_as_such(installation: Installation) -> None:
+    begun(installation)
+    journal = installation.desk.journal
+    other = msgspec.structs.replace(run_of(installation).started, run="newer-1")
+    journal.decide(to_decision(other))
+    later = to_decision(Entered(run="newer-1", at=NOW, step=1, phase="ready"))
+    journal.decide(msgspec.structs.replace(later, detail={"record": '{"type":"from a later version"}'}))
+    browser = signed_in(installation)
+    text = browser.client.get("/console/playbooks").text
+    assert RUN in text
+    assert 'data-state="unreadable"' in text
+    assert "use a version at least as new" in text
+    refused = browser.client.get("/console/playbooks/newer-1")
+    assert (refused.status_code, "cannot be read by this version" in refused.text) == (409, True)
+    assert browser.client.get("/console/").status_code == 200
+
+
+def test_a_freeze_is_shown_at_the_gate_that_it_keeps_shut(installation: Installation) -> None:
+    begun(installation)
+    run = run_of(installation)
+    freeze = Finding(
+        phase="full", criterion="change-freeze", answer=Answer.WAITING, says=("the office moves until 2026-11-23",)
+    )
+    looked = Looked(run=RUN, at=NOW, step=run.visit.step, number=run.visit.looks, findings=(freeze,))
+    installation.desk.journal.decide(to_decision(looked))
+    text = signed_in(installation).client.get(PLACE).text
+    assert "change-freeze" in text
+    assert "the office moves until 2026-11-23" in text
+    assert "<option>change-freeze</option>" in text, "it may be overridden"
 
 
 def test_prose_keeps_its_form_and_leads_nowhere() -> None:

@@ -23,9 +23,9 @@ class Fault(NamedTuple):
     wish: str
 
     @property
-    def silence(self) -> bool:
-        """Whether only a time-out ends it."""
-        return self.wish.startswith(("delay", "slow_chunk"))
+    def silence(self) -> str:
+        """Which time-out alone ends it; empty for none."""
+        return "first_byte" if self.wish.startswith("delay") else "idle" if self.wish.startswith("slow_chunk") else ""
 
 
 BEFORE = (
@@ -140,11 +140,12 @@ async def play(found: Routes, fault: Fault, rule: Rule, *, stream: bool) -> Cell
     found.first.script.append(fault.wish)
     if rule.all_fail:
         found.second.script.append(fault.wish)
+    silent = ("first", "second") if rule.all_fail else ("first",)
     if fault.silence:
-        await found.give_providers("500ms")
+        await found.give(*silent, wait=fault.silence, patience="500ms")
     reply = await found.ask(rule.workload, stream=stream)
     if fault.silence:
-        await found.give_providers("20s")
+        await found.give(wait=fault.silence, patience="20s")
     records = [record for record in await found.records() if record.request not in before]
     for each in found.providers.values():
         each.script.clear()

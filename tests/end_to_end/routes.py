@@ -41,6 +41,7 @@ workloads:
   failover: {owner: sam, status: committed, models: {primary: premium}, gate: ample}
   unsure: {owner: sam, status: committed, models: {primary: premium}, gate: ample, route: {retry_unsure: true}}
   hedged: {owner: sam, status: committed, models: {primary: premium}, gate: ample, route: {hedge_after: 50ms}}
+  scant: {owner: sam, status: committed, models: {primary: premium}, gate: tight, route: {retry_unsure: true}}
   poor: {owner: sam, status: committed, models: {primary: premium}, gate: tight,
          route: {hedge_after: 50ms, retry_unsure: true}}
   shared: {owner: sam, status: committed, models: {primary: premium}, gate: ample, route: {order: weighted, sticky: off}}
@@ -99,9 +100,14 @@ class Routes:
         """As after a long time without any."""
         self.stack.gateway.flow.board = Board()
 
-    async def give_providers(self, patience: str) -> None:
-        """From now on providers have this long, such as "300ms", for a first byte and between two."""
-        await self.stack.apply(self.plan.replace("20s", patience))
+    async def give(self, *providers: str, wait: str, patience: str) -> None:
+        """From now on these have this long, such as "300ms", for a first byte or between two (`idle`); all others, and
+        all others of theirs, have what the plan says."""
+        text = self.plan
+        for name in providers:
+            (line,) = [each for each in text.splitlines() if each.startswith(f"  {name}: {{dialect:")]
+            text = text.replace(line, line.replace(f"{wait}: 20s", f"{wait}: {patience}"))
+        await self.stack.apply(text)
 
     def asked(self) -> list[int]:
         """How many calls each provider was sent."""

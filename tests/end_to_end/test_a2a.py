@@ -1,5 +1,6 @@
 """Two agents on the official SDK talk through the gateway: only over an active interface, and in the agreed words."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,12 @@ from a2a.utils.errors import InternalError, InvalidAgentResponseError, InvalidPa
 from tests.end_to_end.a2a_agents import Served, asking, data_in, plan_text, serving, speaking
 from tests.end_to_end.stack import ADMIN, Stack, running
 
+from upshift.admin.feedback import listed
 from upshift.admin.interfaces import activate, deactivate, share_traffic
+from upshift.admin.measured import metrics, scope
+from upshift.engine.recorded import JournalSources
+from upshift.evidence.measurement import Span
+from upshift.evidence.pattern import HOUR
 from upshift.model.metered import Outcome
 from upshift.traffic.interfaces import delivery_of
 
@@ -264,6 +270,75 @@ async def test_an_agent_that_is_dead_or_slow_gives_a_clean_error(
         records = await stack.records()
         assert [each.outcome for each in records] == [Outcome.UPSTREAM_ERROR] * 2
         assert [each.reason for each in records] == ["agent-connect", "agent-first_byte_timeout"]
+
+
+async def test_an_agent_is_no_judge_of_itself(stack: Stack) -> None:
+    """With its own key it may say what it likes: that is kept, shown as its own word, and opens no gate."""
+    own, app = await secret(stack, agent="planner"), await secret(stack)
+    praise = {"kind": "quality", "agent": "planner", "score": 1, "rubric": "tone"}
+    ended = {"kind": "task", "agent": "planner", "session": "s", "outcome": "done"}
+    async with httpx.AsyncClient(base_url=stack.base_url, timeout=60) as client:
+
+        async def report(key: str, *items: dict[str, Any]) -> None:
+            headers = {"authorization": f"Bearer {key}"}
+            answer = await client.post("/upshift/v1/feedback", json=items, headers=headers)
+            assert answer.status_code == 200, answer.text
+
+        await report(own, praise | {"id": "1"}, ended | {"id": "2"}, praise | {"id": "3", "agent": "researcher"})
+        found = metrics(stack.desk, ADMIN, scope(), "1h", names=["quality", "task-failure-rate"]).metrics
+        assert [(each.n, each.value) for each in found] == [(0, None), (0, None)]
+        assert {each.source for each in listed(stack.desk, ADMIN, {})} == {"own"}
+        sources = JournalSources(stack.desk.journal, stack.desk.now)
+        whole = Span(0, stack.desk.now() + HOUR)
+        assert sources.feedback(whole) == []
+        await report(app, praise | {"id": "4", "score": 0.25})
+    (quality,) = metrics(stack.desk, ADMIN, scope(agent="planner"), "1h", names=["quality"]).metrics
+    assert (quality.n, quality.value) == (1, 0.25)
+    assert [one.origin.tenant for one in sources.feedback(whole)] == ["acme"]
+
+
+TASK = b'data: {"jsonrpc":"2.0","id":1,"result":{"statusUpdate":{"taskId":"t","contextId":"c","status":%s}}}'
+WORKING = TASK % b'{"state":"TASK_STATE_WORKING"}'
+
+
+@pytest.mark.parametrize(
+    ("said", "events", "reason"),
+    [
+        (b"", 1, "agent-protocol"),
+        (b": only a comment\n\n", 1, "agent-protocol"),
+        # Cut in the middle of an event, by an agent whose answer lasts until it hangs up.
+        (WORKING + b"\n\n" + WORKING[:60], 2, "agent-protocol"),
+        # Whole, and the empty line that should end it never came.
+        (WORKING + b"\n\n" + WORKING + b"\n", 2, ""),
+        (WORKING + b"\n\n" + WORKING, 2, ""),
+        (WORKING + b"\r\n\r\n", 1, ""),
+        (WORKING.replace(b"TASK_STATE_WORKING", b"TASK_STATE_FAILED"), 1, "task_failed"),
+    ],
+)
+async def test_a_stream_that_breaks_off_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes, events: int, reason: str
+) -> None:
+    async def dying(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split()[0]))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" + said)
+        await writer.drain()
+        writer.close()
+
+    monkeypatch.setenv("A2A_TEST_KEY", "of-the-gateway")
+    server = await asyncio.start_server(dying, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        async with running(tmp_path, plan=plan_text(f"http://127.0.0.1:{port}/")) as stack:
+            await active(stack)
+            body = sending({"question": "why"}) | {"method": "SendStreamingMessage"}
+            answer = await post(stack, await secret(stack), body)
+            told = [line for line in answer.text.splitlines() if line.startswith("data:")]
+            assert len(told) == events
+            (record,) = await stack.records()
+            assert record.reason == reason
+            assert (record.outcome is Outcome.SERVED) == (reason != "agent-protocol")
+            assert ("error" in told[-1]) == (reason == "agent-protocol")
 
 
 async def test_a_share_of_the_sessions_is_let_in_and_none_flips(stack: Stack) -> None:

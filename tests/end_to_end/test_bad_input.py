@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from tests.end_to_end.probe import DIALECTS, PATHS, ask, balance, body_of, closed, get, key, post
-from tests.end_to_end.stack import ADMIN, Stack, running
+from tests.end_to_end.stack import ADMIN, Stack, plan_text, running
 from tests.http.sockets import Answer, Caller, Served
 from tests.http.sockets import HandClock as Seconds
 
@@ -21,16 +21,17 @@ from upshift.model.span import MICROS
 from upshift.model.tokens import Certainty
 from upshift.simulated.tokens import count_tokens
 
-SILENCES = ("hang", "slow_chunk=2")
+SILENCES = {"hang": "first_byte: 300ms, idle: 20s", "slow_chunk=2": "first_byte: 20s, idle: 300ms"}
+"""How long a provider is given that is to be silent, before its answer or within it."""
 
 
 @pytest.fixture
 async def stack(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Stack]:
-    """An installation; where a silence is to be timed out, one that gives its providers 300 ms."""
+    """An installation; where a silence is to be timed out, one that gives its providers 300 ms for that."""
     fault = getattr(request.node, "callspec", None) and request.node.callspec.params.get("fault")
-    timeouts = "timeouts: {first_byte: 300ms, idle: 300ms}"
-    extra = [(f"dialect: {each},", f"dialect: {each}, {timeouts},") for each in ("openai", "anthropic")]
-    async with running(tmp_path, extra=extra if fault and fault.wish in SILENCES else ()) as found:
+    patience = SILENCES.get(fault.wish) if fault else None
+    extra = [(f"dialect: {each},", f"dialect: {each}, timeouts: {{{patience}}},") for each in ("openai", "anthropic")]
+    async with running(tmp_path, extra=extra if patience else ()) as found:
         yield found
 
 
@@ -44,6 +45,11 @@ def kind_of(reply_body: bytes, dialect: str) -> str:
     else:
         assert "type" not in said
     return str(said["error"]["type"])
+
+
+async def patient(stack: Stack) -> None:
+    """From now on providers have all the time that a plan gives them unasked."""
+    await stack.apply(plan_text(f"http://127.0.0.1:{stack.provider.port}"))
 
 
 async def works(stack: Stack, dialect: str = "openai") -> None:
@@ -349,6 +355,7 @@ async def test_a_provider_that_fails_a_whole_answer(stack: Stack, fault: Fault, 
         case _:
             assert record.cost == settled.nano
             assert record.usage.output == 20
+    await patient(stack)
     await works(stack, dialect)
 
 
@@ -407,6 +414,7 @@ async def test_a_provider_that_fails_a_streamed_answer(stack: Stack, fault: Faul
             assert record.usage.output >= count_tokens(reply.text())
             assert record.usage.input >= 3
             assert record.cost == settled.nano > 0
+    await patient(stack)
     await works(stack, dialect)
 
 

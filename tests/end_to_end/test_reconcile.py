@@ -74,7 +74,7 @@ async def test_an_answer_that_did_not_say_its_usage_gets_its_true_cost(stack: St
         found = await reconciled(stack)
         assert found.corrections[0].done is not None
     true = sum(each.usage.total for each in stack.provider.simulated.billed)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             if settled(stack) == true:
                 break

@@ -50,7 +50,7 @@ async def in_flight(stack: Stack, stile: Turnstile, secret: str, count: int) -> 
 
 async def standing_in_line(stack: Stack, count: int) -> None:
     """Wait until the gateway has so many calls before it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             if stack.gateway.server.in_flight == count:
                 return

@@ -2,20 +2,32 @@
 
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from tests.engine.rehearsals import DAYS, QUICK, Letterbox, Pigeonhole, quick, rehearsal, rehearsed
 
-from upshift.engine.gather import scope_of
+from upshift.admin.playbook_views import run_view
+from upshift.engine.act import JournalActs
+from upshift.engine.gather import Gatherer, scope_of
 from upshift.engine.notices import Teller, WebhookWay
 from upshift.engine.notify import Webhook
-from upshift.engine.rehearsal import BEGIN, TICK, Rehearsal, Scenario, history
-from upshift.engine.runner import load
-from upshift.evidence.measurement import Of, Scope
+from upshift.engine.recorded import JournalSources
+from upshift.engine.rehearsal import BEGIN, TICK, HandClock, Rehearsal, Scenario, history
+from upshift.engine.runner import Runner, load
+from upshift.evidence.measurement import Of, Scope, Span
 from upshift.evidence.pattern import HOUR
+from upshift.model.ids import PlanHash
+from upshift.model.metered import Metered
+from upshift.model.span import MICROS, to_instant
+from upshift.plan_file import loads
+from upshift.plan_file.books import known_checks, read_book
 from upshift.playbook.book import Answer
+from upshift.playbook.checks import Check
+from upshift.playbook.facts import Judgement
 from upshift.playbook.notices import notices
 from upshift.playbook.run import (
     Aborted,
@@ -27,6 +39,7 @@ from upshift.playbook.run import (
     Overridden,
     Record,
     RolledBack,
+    Started,
     State,
     fold,
     kind_of,
@@ -69,6 +82,11 @@ def test_a_good_agent_gets_in_and_not_before_its_windows_are_over(journal: Journ
     retired = {one.baseline for one in sources.retired()}
     assert run.result("baseline/latency") not in retired
     assert len(retired) == 2
+    text = post_mortem(records)
+    assert "Every gate opened on evidence and signatures; nobody overrode anything." in text
+    assert "Healthy at the end of full: latency " in text
+    assert "In force now: gave dora 100% of the sessions; interfaces are active: dora-ada, dora-bob, " in text
+    assert "engineering, who answered after 0 min" in text
     told = sorted(one.id for one in notices(records))
     assert Pigeonhole(tmp_path / "holes").ids() == told
     assert sorted(Letterbox(tmp_path / "letters").ids()) == [one.id for one in notices(records) if one.urgent]
@@ -88,6 +106,10 @@ def test_a_slow_agent_is_rolled_back_and_everything_is_as_it_was(journal: Journa
     assert "was rolled back" in text
     assert "latency regressed" in text
     assert "Never entered: full, recalibration." in text
+    assert "- **Regressed**: latency " in text
+    assert " worse than the snapshot's " in text
+    assert "Everything that it had changed was undone at once." in text
+    assert text.count("latency against the snapshot") == 1, "the same evidence is not shown twice"
 
 
 @pytest.mark.parametrize("phase", ["staged", "full", "recalibration"])
@@ -290,6 +312,133 @@ def test_scopes(journal: Journal, tmp_path: Path, text: str, scope: Scope) -> No
     wrong = msgspec.structs.replace(run.started, inputs={"scope": f"{text} x" if text == "system" else text[:3]})
     with pytest.raises(ValueError, match="scope"):
         scope_of(msgspec.structs.replace(run, started=wrong))
+
+
+FROZEN_FIRST = """
+playbook: frozen-first
+subject: agent
+inputs: {agent: {says: whose}, interfaces: {says: which}}
+phases:
+  one:
+    entering: [{do: freeze-baselines, with: {metrics: [latency], days: 2, values: 10}}]
+    exit: [{sign-off: engineering}]
+"""
+
+
+def test_a_run_that_cannot_go_on_stops_no_other(journal: Journal, tmp_path: Path) -> None:
+    """A book that a careless hand wrote into the ledger: one scope that is none, one record that cannot be read."""
+    made = rehearsal(journal, tmp_path)
+    book = quick(FROZEN_FIRST)
+    for name, scope in (("nobody", "bogus"), ("torn", "system")):
+        inputs = {"agent": name, "interfaces": "", "scope": scope}
+        journal.decide(to_decision(Started(run=name, at=BEGIN, by="mia", book=book, hash=book.hash, inputs=inputs)))
+    torn = to_decision(Aborted(run="torn", at=BEGIN, step=1, by="mia", reason=""))
+    journal.decide(msgspec.structs.replace(torn, detail={"record": '{"type":"from a later version"}'}))
+    run = made.start(quick())
+    for _ in range(3):
+        made.tick(run)
+    assert fold(load(journal, run)).visit.phase.name == "staged"
+    nobody = fold(load(journal, "nobody"))
+    assert (nobody.state, nobody.visit.ready) == (State.RUNNING, False)
+    assert "freeze-baselines is not done yet" in run_view(nobody, BEGIN).needs[0]
+    with pytest.raises(ValueError, match="cannot be read"):
+        load(journal, "torn")
+
+
+@pytest.mark.parametrize("says", [("fine", 7), "fine"])
+def test_what_a_check_of_ones_own_answers_is_read_before_it_is_kept(
+    journal: Journal, tmp_path: Path, says: Any
+) -> None:
+    odd = Check(name="odd", says="", needs=frozenset(), judge=lambda *_: Judgement(answer=Answer.PASS, says=says))
+    made = Rehearsal(journal, {"odd": odd}, Scenario.GOOD)
+    text = "playbook: mine\nphases: {one: {exit: [{check: odd}]}}"
+    run = made.start(read_book(text, "mine.yaml", {"odd": odd}))
+    made.runner.tick()
+    found = fold(load(journal, run))
+    assert found.visit.look is not None
+    (finding,) = found.visit.look.findings
+    assert finding.answer is Answer.BROKEN
+    assert "the check odd broke" in finding.says[0]
+
+
+class Counting(JournalSources):
+    """Counts how often calls are read from the journal."""
+
+    read = 0
+
+    def _calls(self, span: Span) -> list[Metered]:
+        self.read += 1
+        return super()._calls(span)
+
+
+def test_looks_within_a_quarter_of_an_hour_read_the_journal_once(journal: Journal, tmp_path: Path) -> None:
+    clock = HandClock(BEGIN)
+    sources = Counting(journal, clock.now)
+    gatherer = Gatherer(sources, known_checks())
+    runner = Runner(journal, gatherer, JournalActs(journal, gatherer), clock.now, "a")
+    book = quick(QUICK)
+    for agent in ("dora", "emil"):
+        started = Started(run=agent, at=BEGIN, by="mia", book=book, hash=book.hash, inputs={"agent": agent})
+        journal.decide(to_decision(started))
+    for _ in range(20):
+        runner.tick()
+        clock.at += 5 * MICROS
+    assert sources.read == 2, "what is long is read once for each run"
+    span = Span(BEGIN - 7 * HOUR, BEGIN - HOUR)
+    for _ in range(3):
+        sources.calls(span)
+        sources.feedback(span)
+    assert sources.read == 3, "what is short is kept for whoever asks next"
+
+
+ZONED = """
+upshift: 1
+name: zoned
+calendar: {timezone: Europe/Berlin, freezes: {moving: {from: 2026-11-20, to: 2026-12-02}}}
+providers: {local: {dialect: openai, base_url: "http://127.0.0.1:9/v1"}}
+models: {big: {provider: local, context: 128k, price: {input: $1, output: $5}}}
+model_tiers: {premium: [big]}
+tiers: [free]
+tenants: {acme: {default_tier: free}}
+gates: {hard: {ceilings: {free: {month: $1}}}}
+workloads: {chat: {status: committed, models: {primary: premium}, gate: hard}}
+"""
+
+
+def test_a_baseline_follows_the_clocks_of_the_plan_and_the_change_waits_for_its_freeze(
+    journal: Journal, tmp_path: Path
+) -> None:
+    checked = loads(ZONED)
+    journal.apply_plan(checked.snapshot.hash, checked.document.encode(), "zoned", "mia", BEGIN - HOUR)
+    made = rehearsal(journal, tmp_path, Scenario.SLOW)
+    run = made.start(quick())
+    while made.clock.now() < BEGIN + 3 * HOUR:
+        made.tick(run)
+    found = fold(load(journal, run))
+    assert found.visit.phase.name == "baseline", "nothing is changed on a day of the freeze"
+    baseline = made.sources.baseline(found.result("baseline/latency"))
+    assert baseline is not None
+    assert baseline.zone == "Europe/Berlin"
+    assert found.visit.look is not None
+    assert [one.criterion for one in found.visit.look.findings if one.answer is not Answer.PASS] == ["change-freeze"]
+    made.clock.at = to_instant(datetime(2026, 12, 2, 23, tzinfo=UTC))
+    made.tick(run)
+    assert fold(load(journal, run)).visit.phase.name == "staged", "midnight in Berlin"
+
+
+def test_a_plan_that_cannot_be_read_opens_nothing(journal: Journal, tmp_path: Path) -> None:
+    made = rehearsal(journal, tmp_path)
+    run = made.start(quick())
+    journal.apply_plan(PlanHash("f" * 64), b'{"from": "a later version"}', "later", "mia", BEGIN - HOUR)
+    for _ in range(4):
+        made.tick(run)
+    found = fold(load(journal, run))
+    assert found.visit.phase.name == "baseline"
+    assert found.visit.look is not None
+    (broken,) = [one for one in found.visit.look.findings if one.criterion == "change-freeze"]
+    assert broken.answer is Answer.BROKEN
+    assert "cannot be read here, nor its freezes" in broken.says[0]
+    assert made.sources.zone(Scope()) == "UTC"
 
 
 def test_a_webhook_that_is_down_is_told_later(journal: Journal, tmp_path: Path) -> None:

@@ -170,3 +170,19 @@ def test_a_task_takes_from_its_start_to_its_end() -> None:
     ]
     found = observe(metric("task-duration"), select(ALL, SPAN, [], feedback))
     assert (list(found.values), found.missing) == ([3.0], 1)
+
+
+def test_sessions_and_tasks_of_two_tenants_that_are_called_alike_are_not_joined() -> None:
+    calls = [call(1, tenant="acme", cost=2_000_000), call(2, tenant="globex", cost=5_000_000)]
+    mine, other = (Origin(tenant=name, session="s", task="t") for name in ("acme", "globex"))
+    told: list[Feedback] = [
+        TaskEnded("acme/1", 10, mine),
+        TaskEnded("globex/1", 11, other),
+        Escalation("globex/e", 12, other),
+        Operation(id="acme/o", at=5, origin=mine, kind=OperationKind.MODEL, input_tokens=7),
+        Operation(id="globex/o", at=5, origin=other, kind=OperationKind.MODEL, input_tokens=11),
+    ]
+    assert values("cost-per-task", calls, told) == [0.002, 0.005]
+    assert values("tokens-per-task", calls, told) == [150, 150]
+    assert values("escalation-rate", calls, told) == [0, 1]
+    assert values("reported-tokens-per-task", calls, told) == [7, 11]

@@ -3,11 +3,14 @@
 from datetime import date, time
 from decimal import Decimal
 
+import msgspec
 import pytest
 from genai_prices import types as listed
+from genai_prices.data_snapshot import get_snapshot
 
 from upshift.model.rates import Rates
 from upshift.plan_file import prices
+from upshift.traffic.price import most_rates
 from upshift.traffic.snapshot import Dialect
 
 TODAY = date(2026, 11, 1)
@@ -107,3 +110,31 @@ def test_what_cannot_be_told_by_tokens_is_unknown(figures: dict[str, Decimal]) -
 
 def test_a_model_without_prices_is_unknown() -> None:
     assert _first(_model([]), TODAY) is None
+
+
+def test_the_tiers_of_service_that_are_listed_have_their_own_steps() -> None:
+    card = prices.look_up(Dialect.OPENAI, OPENAI, "gpt-5", date(2026, 11, 21)).card
+    assert card is not None
+    usual, priority, flex = card.steps[0], card.steps_of("priority"), card.steps_of("flex")
+    assert priority is not None
+    assert flex is not None
+    assert (priority[0].input, priority[0].output) == (2 * usual.input, 2 * usual.output)
+    assert (2 * flex[0].input, 2 * flex[0].output) == (usual.input, usual.output)
+    assert card.steps_of("") == card.steps
+    assert card.steps_of("scale") is None
+    assert card.search == 10_000_000
+
+
+def test_no_tier_of_service_in_the_catalogue_costs_more_than_is_held_where_nobody_says() -> None:
+    today = date(2026, 11, 21)
+    found = 0
+    for provider in get_snapshot().providers:
+        for model in provider.models:
+            card = prices.card_of(model, Dialect.OPENAI, "test", today)
+            for name, steps in card.services if card is not None else ():
+                assert card is not None
+                most = most_rates(msgspec.structs.replace(card, services=()), 0, "unknown")
+                assert steps[0].input <= most.input, (model.id, name)
+                assert steps[0].output <= most.output, (model.id, name)
+                found += 1
+    assert found > 100

@@ -44,6 +44,18 @@ def test_draws_are_named() -> None:
     assert not (dice.normal("W-01", "users") == dice.normal("W-0", "1users")).any()
 
 
+@pytest.mark.parametrize("count", [1, 2, 7, 5000])
+def test_deviates_come_in_pairs_of_both_signs(count: int) -> None:
+    found = Dice(7, count).normal("W-01", "users")
+    half = (count + 1) // 2
+    assert len(found) == count
+    assert (found[half:] == -found[: count - half]).all()
+    assert len(np.unique(np.abs(found))) == half
+    if count == 5000:
+        assert np.std(found) == pytest.approx(1, abs=0.05)
+        assert np.quantile(found, 0.9) == pytest.approx(Z90, abs=0.05)
+
+
 def test_a_workloads_dice_draw_the_same() -> None:
     own = Dice(7, 50).for_workload()
     of = Spread(1.0, 2.0, 3.0), Scale.LOG, "W-01", "users"

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from tests.planning.outlines import COMMITTED, plan, row
 
 from upshift.model.quarter import Quarter
-from upshift.planning import ops
-from upshift.planning.hours import hours_by_quarter
+from upshift.planning import lifetime, ops
+from upshift.planning.hours import Kin, hours_by_quarter, kin, unlike
 from upshift.planning.outline import Estimate, Ops, Outline, Row, exactly
 
 Q1, Q2, Q3, Q4 = (Quarter(2026, number) for number in range(1, 5))
@@ -51,3 +51,24 @@ def test_they_are_the_medians_of_the_forecast(
     rows = [running(f"W-{at}", *each) for at, each in enumerate(said)]
     outline = plan(*rows)
     assert hours_by_quarter(outline, rows, QUARTERS) == pytest.approx(at_medians(outline, rows))
+
+
+KINDS = st.tuples(
+    QUARTER, QUARTER, st.sampled_from(["", "chat", " Chat", "batch"]), st.sampled_from(["", "ada", "eve"])
+)
+
+
+@given(st.lists(st.tuples(KINDS, st.sampled_from(["", "99.9", "99"])), max_size=12))
+def test_the_likest_is_the_first_of_the_likest_that_run(
+    said: list[tuple[tuple[Quarter | None, Quarter | None, str, str], str]],
+) -> None:
+    rows = [
+        row(f"W-{at}", ships=ships, retires=retires, shape=shape, stakeholder=stakeholder, sla=sla)
+        for at, ((ships, retires, shape, stakeholder), sla) in enumerate(said)
+    ]
+    shipped = sorted(rows, key=lambda each: (each.ships is not None, each.ships or Q1))
+    found = kin(rows)
+    for at, each in enumerate(shipped):
+        before = [one for one in shipped[:at] if each.ships is None or lifetime.runs_in_quarter(one, each.ships)]
+        nearest = min(before, key=lambda one: unlike(each, one), default=None)
+        assert found[each.id] == (Kin(None, 0.0) if nearest is None else Kin(nearest.id, unlike(each, nearest)))

@@ -58,6 +58,16 @@ def test_a_series_that_was_hard_to_foretell_has_a_wider_interval() -> None:
     assert widths[1] > 2 * widths[0]
 
 
+@pytest.mark.parametrize("sigma", [0.3, 1.0])
+def test_intervals_of_single_steps_hold_what_they_say(sigma: float) -> None:
+    held = []
+    for seed in range(30):
+        days = 100 * np.random.default_rng(seed).lognormal(0, sigma, 30)
+        found = forecast(days[:20], 10, season=DAILY)
+        held.append((days[20:] >= found.quantiles(0.1)) & (days[20:] <= found.quantiles(0.9)))
+    assert np.mean(held) == pytest.approx(0.8, abs=0.05)
+
+
 def test_little_history_falls_back_and_says_so() -> None:
     found = forecast([4.0, NAN, 6.0], 2, season=MONTHLY)
     assert found.method is Method.LAST_PERIOD

@@ -7,13 +7,16 @@ from hypothesis import strategies as st
 from tests.playbook.small import BEGIN, TEXT, always, finding, moved, of, small, started
 
 from upshift.evidence.pattern import HOUR
-from upshift.playbook.advance import Ask, Enter, Extend, RollBack, Wait, advance, criteria
+from upshift.playbook.advance import FREEZE, Ask, Enter, Extend, RollBack, Wait, advance, changing, criteria, judged
 from upshift.playbook.book import Answer
 from upshift.playbook.run import (
     Aborted,
+    Acted,
+    Acting,
     Asked,
     Entered,
     Extended,
+    Finding,
     Finished,
     Looked,
     Overridden,
@@ -274,3 +277,67 @@ def test_records_survive_the_journal_as_they_are() -> None:
         assert from_decision(msgspec.json.decode(msgspec.json.encode(decision), type=type(decision))) == record
     with pytest.raises(ValueError, match="holds no record"):
         from_decision(msgspec.structs.replace(to_decision(started()), detail={}))
+
+
+def frozen(phase: str, until: int) -> Finding:
+    return Finding(phase=phase, criterion=FREEZE.name, answer=WAITING, says=("the books are closed",), until=until)
+
+
+def in_ready() -> list[Record]:
+    return [started(), Entered(run="small-1", at=BEGIN, step=1, phase="ready")]
+
+
+def test_what_changes_what_is_in_force_waits_for_the_end_of_a_freeze() -> None:
+    run, ends = fold(in_ready()), BEGIN + 30 * HOUR
+    ready = finding(run, "contracts-complete", PASS)
+    coming = advance(run.book, run, [ready, frozen("staged", ends)], BEGIN + HOUR)
+    assert coming == Wait(ends, ("change-freeze: the books are closed",)), "and nobody is asked"
+    assert isinstance(advance(run.book, run, [ready], ends), Enter)
+    other = fold([started()])
+    assert changing(other) is None
+    assert isinstance(advance(other.book, other, [frozen("ready", ends)], BEGIN), Enter), "it changes nothing yet"
+
+
+def test_a_freeze_is_overridden_like_a_check_and_recorded() -> None:
+    said = Overridden(
+        run="small-1", at=BEGIN, step=1, number=0, criterion=FREEZE.name, by="mia", reason="a leak", owner="tom",
+        expires=BEGIN + 9 * HOUR,
+    )  # fmt: skip
+    run = fold([*in_ready(), said])
+    found = [finding(run, "contracts-complete", PASS), frozen("staged", BEGIN + 30 * HOUR)]
+    coming = advance(run.book, run, found, BEGIN + HOUR)
+    assert isinstance(coming, Enter)
+    (opened,) = [one for one in coming.findings if one.criterion == FREEZE.name]
+    assert (opened.answer, opened.override) == (PASS, "mia")
+    assert "a leak" in opened.says[0]
+    assert isinstance(advance(run.book, run, found, BEGIN + 9 * HOUR), Wait), "it has expired"
+    entered = fold([*in_ready(), said, Entered(run="small-1", at=BEGIN + HOUR, step=2, phase="staged")])
+    (still,) = [one for one in judged(entered, [frozen("staged", 0)], BEGIN + HOUR) if one.criterion == FREEZE.name]
+    assert still.override == "mia", "its actions may be due after midnight"
+    later = [said, *in_staged()[3:]]
+    run = fold([*in_ready(), *later])
+    assert run.visit.phase.name == "staged"
+    (next_,) = [one for one in judged(run, [frozen("full", 0)], BEGIN + HOUR) if one.criterion == FREEZE.name]
+    assert next_.answer is WAITING, "the next change takes one of its own"
+
+
+def test_a_freeze_keeps_nobody_from_rolling_back_and_nobody_from_signing() -> None:
+    run = fold(in_staged())
+    found = [finding(run, "no-regression", FAIL, "worse"), frozen("full", BEGIN + 99 * HOUR)]
+    assert isinstance(advance(run.book, run, found, BEGIN + HOUR), RollBack)
+    text = TEXT.replace("    exit: [{check: contracts-complete}]", "    exit: [{sign-off: engineering, name: read}]")
+    run = fold([started(small(text)), Entered(run="small-1", at=BEGIN, step=1, phase="ready")])
+    asked = advance(run.book, run, [frozen("staged", BEGIN + HOUR)], BEGIN)
+    assert isinstance(asked, Ask)
+    assert (asked.roles, asked.why) == (("engineering",), ("read: to be signed off by engineering",))
+
+
+def test_what_has_begun_to_change_is_changed_to_its_end() -> None:
+    records = [*in_ready(), Entered(run="small-1", at=BEGIN, step=2, phase="staged")]
+    run = fold(records)
+    assert changing(run) is run.book.phase("staged")
+    action = run.visit.phase.entering[0]
+    begun = Acting(run="small-1", at=BEGIN, step=2, number=0, action=action, before={})
+    assert changing(fold([*records, begun])) is None
+    done = Acted(run="small-1", at=BEGIN, step=2, number=0, says="done")
+    assert changing(fold([*records, begun, done])) is None

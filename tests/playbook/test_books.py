@@ -29,6 +29,21 @@ def test_a_book_that_ships_loads(name: str) -> None:
     assert all(one.title and one.says for one in book.phases)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the file is empty; expected a playbook. Begin with 'playbook: ...' and 'phases:'."),
+        ("- one", "the file holds a list; expected a mapping with playbook, title, inputs, phases, ..."),
+        (f"phases: {'[' * 60}{']' * 60}", "values are nested more than 40 deep here; expected a playbook, which needs"),
+        ("title: !!binary aGk=", "means nothing in a playbook"),
+    ],
+)
+def test_a_text_that_is_no_playbook_is_not_called_a_plan(text: str, said: str) -> None:
+    (problem,) = problems(text)
+    assert said in problem
+    assert "plan" not in problem
+
+
 def test_the_windows_of_adding_an_agent() -> None:
     book = read_book(shipped()["add-agent"])
     assert {one.name: one.window // HOUR for one in book.phases if one.window} == {"staged": 48, "full": 72}
@@ -49,11 +64,17 @@ def test_the_windows_of_adding_an_agent() -> None:
         ("window: 48h", "window: soon", "phases.staged.window: 'soon' is not a duration"),
         ("  staged:\n", "  staged:\n    next: end\n", "phases.full: nobody reaches the phase 'full'"),
         ("name: closed", "name: no-regression", "phases.full.exit.1: 'no-regression' is there twice"),
+        ("name: closed", "name: change-freeze", "phases.full.exit.1.name: 'change-freeze' is what keeps a gate shut in"),
         ("  staged:\n", "  ready:\n", "mine.yaml:11:3: error: phases.ready: 'ready' is defined twice"),
         ("metrics: [latency]", "metrics: [lateness]", "'lateness' is not a metric; there are latency, "),
         ("with: {metrics: [latency]}", "with: {}", "'metrics' is missing"),
         ("first: 2", "last: 2", "'last' is not a parameter here"),
         ("first: 2", "first: two", "'two' is not a number"),
+        ("first: 2", "first: nan", "'nan' is not a number"),
+        ("first: 2", "first: inf", "'inf' is not a number"),
+        ("first: 2", "first: -1", "'-1' is too few; expected at least 0"),
+        ("metrics: [latency]", "metrics: [latency, latency]", "'latency' is there twice"),
+        ("metrics: [latency]", "metrics: []", "name one metric at least"),
         ("do: share-of-traffic", "do: share-traffic", "'share-traffic' is not an action"),
         ("share: 25%", "share: 25", "'25' is not a share"),
         ("subject: agent", "subject: agnet", "mine.yaml:4:10: error: subject: 'agnet' is not an input"),

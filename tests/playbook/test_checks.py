@@ -123,7 +123,8 @@ def test_one_metric_missing_is_not_a_pass(baseline: Baseline) -> None:
 
 
 def measured(one: Metric, n: int) -> Measurement:
-    return measure(one, Scope(), Span(0, 480_000 * HOUR), amounts(n, 4))
+    seen = amounts(n, 4)
+    return measure(one, Scope(), Span(int(seen.at[0]), int(seen.at[-1]) + 1), seen)
 
 
 def test_bounds_of_a_measured_metric() -> None:
@@ -134,5 +135,20 @@ def test_bounds_of_a_measured_metric() -> None:
     assert judged("measured", enough, metric="latency", at_least=2.0).answer is Answer.FAIL
     assert judged("measured", enough, metric="latency", at_most=2.0, values=501.0).answer is Answer.BROKEN
     assert judged("measured", enough, metric="quality", at_most=2.0).answer is Answer.BROKEN
+    unbounded = judged("measured", enough, metric="latency")
+    assert (unbounded.answer, "neither" in unbounded.says[0]) == (Answer.BROKEN, True)
     tail = facts(measurements=(measured(metric("latency-p95"), 500),))
     assert judged("measured", tail, metric="latency-p95", at_most=1.5).answer is Answer.FAIL
+
+
+@pytest.mark.parametrize(("silent", "answer"), [(0.3, Answer.PASS), (0.4, Answer.BROKEN)])
+def test_values_of_traffic_that_stopped_pass_nothing(silent: float, answer: Answer) -> None:
+    seen = amounts(500, 4)
+    begin, latest = int(seen.at[0]), int(seen.at[-1])
+    now = begin + int((latest - begin) / (1 - silent))
+    one = measure(metric("latency"), Scope(), Span(begin, now), seen)
+    found = judged("measured", facts(since=begin, measurements=(one,)), metric="latency", at_most=2.0)
+    assert found.answer is answer
+    assert ("and none since" in found.says[0]) == (answer is Answer.BROKEN)
+    worse = judged("measured", facts(since=begin, measurements=(one,)), metric="latency", at_most=0.5)
+    assert worse.answer is Answer.FAIL, "what is bad is bad, whatever came after"

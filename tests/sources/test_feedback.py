@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upshift.model.feedback import Delivery, Escalation, Origin, Quality, Source, TaskEnded, TaskOutcome
+from upshift.model.feedback import (
+    Delivery,
+    Escalation,
+    Operation,
+    OperationKind,
+    Origin,
+    Quality,
+    Reported,
+    Source,
+    TaskEnded,
+    TaskOutcome,
+    counted,
+)
 from upshift.model.ids import PlanHash, RequestId
 from upshift.model.metered import Metered
 from upshift.model.span import MICROS
@@ -156,6 +168,50 @@ def test_tenants_do_not_share_ids() -> None:
     (none,) = attribute(items, {}, "", "k", Source.ADMIN, NOW)
     (other,) = attribute(taken({"kind": "escalation", "id": "1", "agent": "a"}), {}, "globex", "k", Source.CALLER, NOW)
     assert len({one.record.id, none.record.id, other.record.id}) == 3
+
+
+OWN = {"kind": "quality", "score": 1, "rubric": "tone"}
+
+
+@pytest.mark.parametrize(
+    ("about", "source"),
+    [
+        ({"agent": "ada"}, Source.OWN),
+        ({"session": "s"}, Source.OWN),
+        ({"interface": "ada-bob"}, Source.OWN),
+        # Its own call, whosever it says that it was.
+        ({"request": "r-ada", "agent": "bob"}, Source.OWN),
+        ({"agent": "bob"}, Source.OWN),
+        # A call of another agent is the one thing that it may judge, and as what it was.
+        ({"request": "r-bob"}, Source.CALLER),
+        ({"request": "r-bob", "agent": "bob", "session": "t"}, Source.CALLER),
+        ({"request": "r-bob", "agent": "ada"}, Source.OWN),
+        ({"request": "r-bob", "session": "s"}, Source.OWN),
+        ({"request": "r-bob", "interface": "ada-bob"}, Source.OWN),
+        ({"request": "r-none"}, Source.OWN),
+    ],
+)
+def test_an_agent_is_no_judge_of_its_own_work(about: dict[str, str], source: Source) -> None:
+    known = {
+        RequestId("r-ada"): call("r-ada", session="s", agent="ada"),
+        RequestId("r-bob"): call("r-bob", session="t", agent="bob"),
+        RequestId("r-none"): call("r-none", session="u"),
+    }
+    items = taken(OWN | {"id": "1"} | about)
+    (kept,) = attribute(items, known, "acme", "key_1", Source.CALLER, NOW, "ada")
+    assert kept.source is source
+    (others,) = attribute(items, known, "acme", "key_2", Source.CALLER, NOW)
+    assert others.source is Source.CALLER
+    found = counted(kept)
+    assert (found is None) == (source is Source.OWN)
+    assert found is None or found.origin.tenant == "acme"
+
+
+def test_what_an_agents_instrumentation_saw_counts_as_its_word() -> None:
+    operation = Operation(id="acme/o", at=NOW, origin=Origin(agent="ada"), kind=OperationKind.AGENT)
+    ended = TaskEnded("acme/t", NOW, Origin(agent="ada"))
+    first, second = (counted(Reported(each, "acme", "key_1", Source.OWN, NOW)) for each in (operation, ended))
+    assert (type(first), second) == (Operation, None)
 
 
 _JSON = st.recursive(

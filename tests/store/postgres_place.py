@@ -13,6 +13,7 @@ from upshift.model.budget import Amount, Balance, BudgetKey
 from upshift.model.ids import RequestId
 from upshift.model.metered import Metered
 from upshift.store import keeper_seat
+from upshift.store.away_log import AwayLog, Sat
 from upshift.store.keeper_seat import Seat
 from upshift.store.postgres_ledger import PostgresLedger
 from upshift.store.postgres_schema import names
@@ -40,8 +41,12 @@ class PostgresPlace:
         assert seat is not None
         return seat
 
-    async def open(self, url: str = "", give_up_seconds: float = 20.0) -> PostgresLedger:
-        ledger = await PostgresLedger.open(url or self.url, self.seat(), NOW, give_up_seconds)
+    async def open(self, url: str = "", give_up_seconds: float = 20.0, log: AwayLog | None = None) -> PostgresLedger:
+        """With `log`, as whoever took the seat with it."""
+        seat = self.seat()
+        if log is not None:
+            log.sit(Sat(seat.epoch, seat.secret))
+        ledger = await PostgresLedger.open(url or self.url, seat, NOW, give_up_seconds, log=log)
         self._opened.append(ledger)
         return ledger
 

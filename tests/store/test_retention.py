@@ -12,14 +12,14 @@ from upshift.model.metered import Metered
 from upshift.model.span import to_instant
 from upshift.model.tokens import Usage
 from upshift.store import keeper_seat
-from upshift.store.journal import Dimension
 from upshift.store.postgres import Connection
 from upshift.store.postgres_journal import PostgresJournal
 from upshift.store.postgres_ledger import PostgresLedger
-from upshift.store.postgres_schema import partitions
 from upshift.store.postgres_verify import verify_postgres
-from upshift.store.retention import Dropped, Keeping, Kept, RetentionError, retain, retained_from
-from upshift.store.rollup import DAY, HOUR, Rollups
+from upshift.store.retained import Dropped, Kept, RetentionError, said
+from upshift.store.retention import Keeping, retain, retained_from
+from upshift.store.rollup import Rollups
+from upshift.store.totals import DAY, HOUR
 
 __all__ = ["database_url", "postgres"]
 
@@ -46,49 +46,6 @@ async def three_months(url: str) -> None:
         ledger.note(call(f"r{number}", started + 1), started + 1)
     await ledger.flushed()
     await ledger.close()
-
-
-async def test_totals_and_a_decision_stay(database_url: str) -> None:
-    await three_months(database_url)
-    journal = PostgresJournal(database_url)
-    by = [Dimension.WORKLOAD, Dimension.DAY]
-    Rollups(database_url).catch_up()
-    before = journal.usage(by, AUGUST, NOW)
-    done = retain(database_url, NOW, 30)
-    assert [(each.month, each.calls, each.cost) for each in done if isinstance(each, Dropped)] == [
-        ("2026-08", 20, 140), ("2026-09", 0, 0)
-    ]  # fmt: skip
-    assert journal.usage(by, AUGUST, NOW) == before
-    assert journal.usage([], AUGUST, SEPTEMBER)[0].usage == Usage(2000, 800, 60, 40, 400, 100)
-    (said,) = journal.decisions(["retention"])
-    assert (said.subject, said.by) == ("2026-08", "system")
-    assert said.detail["calls"] == 20
-    assert said.detail["cost"] == 140
-    assert said.detail["input"] == 2000
-    assert said.detail["kept_from"] == "2026-09-01T00:00:00+00:00"
-    assert len(journal.calls()) == 10
-    assert retain(database_url, NOW, 30) == []
-    journal.close()
-    verified = verify_postgres(database_url)
-    assert verified.ok, verified.problems
-    assert verified.retained == said.detail["last_seq"]
-    with Connection.open(database_url) as db:
-        assert partitions(db) == {"calls_2026_11", "calls_2026_12"}
-        assert retained_from(db) == said.detail["last_seq"]
-        row = db.execute("SELECT digest FROM groups WHERE last_seq = %s", (retained_from(db),)).fetchone()
-    assert row is not None
-    assert row[0].hex() == said.detail["digest"]
-
-
-async def test_hours_that_are_gone_are_counted_where_they_begin(database_url: str) -> None:
-    await three_months(database_url)
-    retain(database_url, NOW, 30)
-    journal = PostgresJournal(database_url)
-    middle = AUGUST + 3 * DAY + 3 * HOUR
-    for at in (middle, middle + 1, middle + HOUR // 2, middle + HOUR - 1):
-        left, right = journal.usage([], 0, at), journal.usage([], at, NOW)
-        assert left[0].calls + right[0].calls == 30
-    journal.close()
 
 
 async def test_calls_that_come_late_are_kept_and_dropped_with_the_next_look(database_url: str) -> None:
@@ -120,7 +77,7 @@ async def test_what_calls_held_goes_with_them(database_url: str) -> None:
     await ledger.durable(ledger.settle(still, NOW, tokens(1), msgspec.structs.replace(record("open"), started=NOW)))
     with Connection.open(database_url) as db:
         assert db.execute("SELECT count(*) FROM holds").fetchone() != (0,)
-        assert "2026-08: 2 calls dropped" in Keeping(database_url).retain(NOW, 30)[0]
+        assert "2026-08: 2 calls dropped" in said(Keeping(database_url).retain(NOW, 30)[0])
         low = db.execute("SELECT count(*) FROM holds WHERE last_seq <= %s", (retained_from(db),)).fetchone()
         assert low == (0,)
         with pytest.raises(Exception, match="append-only"):

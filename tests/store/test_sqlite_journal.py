@@ -16,6 +16,19 @@ from upshift.store.sqlite_journal import SqliteJournal
 from upshift.store.sqlite_ledger import SqliteLedger
 from upshift.store.verify import Verification, verify
 
+TOTALS = (
+    "facets",
+    "facet_names",
+    "facet_labels",
+    "facet_spans",
+    "session_spans",
+    "facet_days",
+    "facet_months",
+    "outline_days",
+    "outline_hours",
+    "rollup_state",
+)
+
 
 class _File:
     def __init__(self, path: Path) -> None:
@@ -48,7 +61,8 @@ def test_a_file_of_the_first_version_gets_what_was_added(tmp_path: Path) -> None
     journal.apply_plan(PLAN, b"one", "pilot", "mia", NOW)
     journal.close()
     with sqlite3.connect(path) as db:
-        db.execute("DROP TABLE feedback")
+        for table in (*TOTALS, "feedback"):
+            db.execute(f"DROP TABLE {table}")
         db.execute("PRAGMA user_version = 1")
     db.close()
     journal = SqliteJournal(path)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from upshift.traffic import gate
 from upshift.traffic.gate import ENDLESS, LEAST_ANSWER, Crowded, Fare, Fit, Full
 from upshift.traffic.outlook import IMAGE_TOKENS, PRIOR_OUTPUT, Outlook
 from upshift.traffic.snapshot import HoldPolicy, Model
-from upshift.traffic.wire.ask import Ask
+from upshift.traffic.wire.ask import Ask, Extras
 
 ALICE = claim(tokens=10_000)
 MONEY = claim(nano=1_000_000)
@@ -503,3 +504,29 @@ def test_a_hold_covers_whichever_model_answers(
         assert whole.nano >= single.nano
         if len(options) == 1:
             assert held == alone
+
+
+def test_a_dearer_tier_of_service_is_held_at_its_price_and_a_cheaper_one_as_usual() -> None:
+    tiers = (("priority", (rates(input=7_000_000_000, output=40_000_000_000),)), ("flex", (rates(input=1, output=1),)))
+    on = model(priced=msgspec.structs.replace(card(), services=tiers))
+
+    def held(tier: str) -> tuple[int, int]:
+        found = made(msgspec.structs.replace(ask(), extras=Extras(tier)), on)
+        return found.input_rate, found.output_rate
+
+    assert held("") == held("flex") == held("batch") == (3_000_000_000, 15_000_000_000)
+    assert held("priority") == (7_000_000_000, 40_000_000_000)
+    assert held("express") == (9_000_000_000, 45_000_000_000), "three times the usual price, where nobody says"
+
+
+@pytest.mark.parametrize(("left", "fits"), [(200 + 1_025, True), (200 + 1_024, False)])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_its_provider_would_refuse_to_bound_is_refused_here(left: int, fits: bool, stream: bool) -> None:
+    books = Books((ALICE, balance(settled=(10_000 - left, 0))))
+    thinks = msgspec.structs.replace(ask(stream=stream, max_output=8_000), least_output=1_025)
+    found = gate.admit([made(thinks, outlook=Outlook())], books.read, False)
+    assert isinstance(found, Fit) is fits
+    if isinstance(found, Fit):
+        assert found.room == 1_025
+    brief = msgspec.structs.replace(thinks, max_output=500)
+    assert isinstance(gate.admit([made(brief)], books.read, False), Fit), "what it asks for itself is its own affair"

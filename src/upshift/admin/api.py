@@ -18,6 +18,9 @@ from upshift.admin.export_routes import router as export_router
 from upshift.admin.feedback import BadReportsError
 from upshift.admin.feedback_routes import router as feedback_router
 from upshift.admin.interfaces import router as interfaces_router
+from upshift.admin.kept import AGAIN_SECONDS, BeingComputedError
+from upshift.admin.metrics_routes import Scrape
+from upshift.admin.metrics_routes import router as metrics_router
 from upshift.admin.playbook_routes import router as playbook_router
 from upshift.admin.portfolio_routes import router as portfolio_router
 from upshift.admin.problems import ErrorView, FieldView, problem
@@ -32,8 +35,16 @@ from upshift.store.verify import Verification
 log = structlog.get_logger()
 
 
-def create_api(desk: Desk, verify: Callable[[], Verification], clock: Callable[[], float] = time.monotonic) -> FastAPI:
-    """The admin API over a desk. `clock` in seconds times failed sign-ins; `verify` reads the ledger."""
+def create_api(
+    desk: Desk,
+    verify: Callable[[], Verification],
+    clock: Callable[[], float] = time.monotonic,
+    scrape: Scrape | None = None,
+) -> FastAPI:
+    """The admin API over a desk. `clock` in seconds times failed sign-ins; `verify` reads the ledger.
+
+    `scrape` gives the metrics; without it there are none.
+    """
     api = FastAPI(
         title="Upshift admin API",
         version=__version__,
@@ -44,6 +55,7 @@ def create_api(desk: Desk, verify: Callable[[], Verification], clock: Callable[[
     )
     api.state.desk = desk
     api.state.verify = verify
+    api.state.scrape = scrape
     api.state.sign_ins = SignIns(clock)
     api.add_middleware(Wrapped)
     api.include_router(router)
@@ -55,6 +67,7 @@ def create_api(desk: Desk, verify: Callable[[], Verification], clock: Callable[[
     api.include_router(portfolio_router)
     api.include_router(feedback_router)
     api.include_router(playbook_router)
+    api.include_router(metrics_router)
     api.add_api_route("/healthz", _health, include_in_schema=False)
     api.add_api_route("/openapi.json", _description, include_in_schema=False)
     api.add_exception_handler(ActError, _refused)
@@ -64,6 +77,7 @@ def create_api(desk: Desk, verify: Callable[[], Verification], clock: Callable[[
     api.add_exception_handler(RequestValidationError, _not_well_formed)
     api.add_exception_handler(HTTPException, _http)
     api.add_exception_handler(StoreTroubleError, _store)
+    api.add_exception_handler(BeingComputedError, _computing)
     api.add_exception_handler(Exception, _bug)
     return api
 
@@ -93,6 +107,10 @@ async def _refused(request: Request, error: Exception) -> Response:
         fields = [FieldView(where=each.where, what=f"{each.value} is not {each.expected}") for each in error.faults]
         return problem(status, "nothing was kept; correct what is wrong and send all again", fields=fields)
     return problem(status, str(error), headers={"www-authenticate": "Bearer"} if status == 401 else None)
+
+
+async def _computing(request: Request, error: Exception) -> Response:
+    return problem(503, str(error), headers={"retry-after": str(AGAIN_SECONDS)})
 
 
 async def _too_many(request: Request, error: Exception) -> Response:

@@ -1,6 +1,6 @@
 """How much of which budget is used, at what pace, until when, and what happens at the ceiling?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from upshift.admin.desk import ActError, Actor, Desk
 from upshift.admin.views import Shown
@@ -75,6 +75,10 @@ def budgets(
         names = ", ".join(each.id for each in snapshot.workloads.values() if not tenant or tenant in each.tenants)
         raise ActError(f"no workload {workload!r} is served; there are {names}", 404)
     known = {each.key: each.balance for each in desk.journal.balances(tenant, None, workload, now)}
+    spent: dict[tuple[TenantId, WorkloadId], set[UserId]] = {}
+    for key in known:
+        spent.setdefault((key.tenant, key.workload), set()).add(key.user)
+    periods = _Periods(now)
     lines: list[BudgetView] = []
     for each in snapshot.tenants.values():
         if tenant and each.id != tenant:
@@ -83,17 +87,16 @@ def budgets(
             if each.id not in served.tenants or (workload and served.id != workload):
                 continue
             consent = in_force.consents.get((each.id, served.id))
-            for who in _users(each, served, known, user):
-                lines += _lines(each, who, served, consent, known, now)
+            for who in _users(each, spent.get((each.id, served.id), set()), user):
+                lines += _lines(each, who, served, consent, known, periods)
             if not user and consent is not None:
-                lines += _shared(each, served, consent, known, now)
+                lines += _shared(each, served, consent, known, periods)
     if user and not lines:
         raise ActError(f"no user {user!r} has a budget here", 404)
     return lines
 
 
-def _users(tenant: Tenant, workload: Workload, known: Mapping[BudgetKey, Balance], only: str | None) -> Iterator[User]:
-    spent = {key.user for key in known if key.tenant == tenant.id and key.workload == workload.id}
+def _users(tenant: Tenant, spent: Set[UserId], only: str | None) -> Iterator[User]:
     names = sorted({*tenant.users, *spent} - {ceilings.EVERYBODY}) if only is None else [UserId(only)]
     for name in names:
         listed = tenant.users.get(name)
@@ -109,36 +112,64 @@ def _lines(
     workload: Workload,
     consent: Consent | None,
     known: Mapping[BudgetKey, Balance],
-    now: Instant,
+    periods: "_Periods",
 ) -> Iterator[BudgetView]:
     """The user's own lines: the included ones always, the others once something was counted there."""
-    for bucket in Bucket:
-        for claim in ceilings.claims(tenant, user, workload, bucket, consent, _Periods(now)):
-            balance = known.get(claim.key, EMPTY)
-            if claim.key.user == user.id and (bucket is Bucket.INCLUDED or balance != EMPTY):
-                yield _line(claim, balance, user.tier, workload.gate.ladder, now)
+    for claim in periods.claims(tenant, user, workload, consent):
+        balance = known.get(claim.key, EMPTY)
+        if claim.key.bucket is Bucket.INCLUDED or balance != EMPTY:
+            yield _line(claim, balance, user.tier, workload.gate.ladder, periods)
 
 
 def _shared(
-    tenant: Tenant, workload: Workload, consent: Consent, known: Mapping[BudgetKey, Balance], now: Instant
+    tenant: Tenant, workload: Workload, consent: Consent, known: Mapping[BudgetKey, Balance], periods: "_Periods"
 ) -> Iterator[BudgetView]:
     anybody = User(ceilings.EVERYBODY, TierId(""))
-    for claim in ceilings.claims(tenant, anybody, workload, Bucket.OVERAGE, consent, _Periods(now))[1:]:
-        yield _line(claim, known.get(claim.key, EMPTY), "", workload.gate.ladder, now)
+    for claim in ceilings.claims(tenant, anybody, workload, Bucket.OVERAGE, consent, periods)[1:]:
+        yield _line(claim, known.get(claim.key, EMPTY), "", workload.gate.ladder, periods)
 
 
 class _Periods:
-    """The periods that contain one instant."""
+    """The periods that contain one instant, and the ceilings in them: the same for all users of a tier."""
 
     def __init__(self, now: Instant) -> None:
-        self._now = now
+        self.now = now
+        self._found: dict[tuple[Window, str], Period] = {}
+        self._resets: dict[Period, str] = {}
+        self._claims: dict[tuple[TenantId, TierId, WorkloadId], list[Claim]] = {}
+
+    def claims(self, tenant: Tenant, user: User, workload: Workload, consent: Consent | None) -> Iterator[Claim]:
+        """The user's own, of all buckets."""
+        like = tenant.id, user.tier, workload.id
+        found = self._claims.get(like)
+        if found is None:
+            found = self._claims[like] = [
+                claim
+                for bucket in Bucket
+                for claim in ceilings.claims(tenant, user, workload, bucket, consent, self)
+                if claim.key.user == user.id
+            ]
+        for claim in found:
+            key = claim.key
+            own = BudgetKey(key.tenant, user.id, key.workload, key.bucket, key.window, key.period)
+            yield Claim(own, claim.limit, claim.period)
+
+    def resets(self, period: Period) -> str:
+        """When one of them ends, written out once for all who share it."""
+        found = self._resets.get(period)
+        if found is None:
+            found = self._resets[period] = show_instant(period.end, period.zone)
+        return found
 
     def __call__(self, window: Window, zone: str) -> Period:
-        return period_of(window, zone, self._now)
+        found = self._found.get((window, zone))
+        if found is None:
+            found = self._found[window, zone] = period_of(window, zone, self.now)
+        return found
 
 
-def _line(claim: Claim, balance: Balance, tier: str, ladder: Sequence[Overage], now: Instant) -> BudgetView:
-    key, limit = claim.key, claim.limit
+def _line(claim: Claim, balance: Balance, tier: str, ladder: Sequence[Overage], periods: "_Periods") -> BudgetView:
+    key, limit, now = claim.key, claim.limit, periods.now
     settled, held, granted = balance.settled, balance.held, balance.granted
     tokens = _measure(settled.tokens, held.tokens, limit.tokens, granted.tokens, claim.period, now)
     money = _measure(settled.nano, held.nano, limit.nano, granted.nano, claim.period, now)
@@ -151,7 +182,7 @@ def _line(claim: Claim, balance: Balance, tier: str, ladder: Sequence[Overage], 
         bucket=key.bucket.value,
         window=key.window,
         period=key.period,
-        resets=show_instant(claim.period.end, claim.period.zone),
+        resets=periods.resets(claim.period),
         tokens=tokens,
         money=money,
         at_the_ceiling=(*steps, Overage.HARD_CAP.value),

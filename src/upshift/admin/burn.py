@@ -1,6 +1,7 @@
 """At this pace, when are the year's budgets of the organisation and its pods gone?"""
 
 from datetime import date, timedelta
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -11,6 +12,7 @@ from upshift.admin.views import Shown
 from upshift.model.money import NANO_PER_DOLLAR, Nano
 from upshift.model.span import Window, period_of, to_datetime, to_instant
 from upshift.planning.burn import Burn, Year, burn_many
+from upshift.planning.days import financial_year
 from upshift.planning.outline import Outline
 from upshift.store.journal import Dimension
 
@@ -62,9 +64,12 @@ class BurnsView(Shown):
 
 
 def burns(desk: Desk, outline: Outline) -> BurnsView:
-    """Spend of the calendar year (UTC) until yesterday, projected to its end; unknown costs as they were charged."""
+    """Spend of the financial year until yesterday (UTC), projected to its end; unknown costs as they were charged.
+
+    Raises BeingComputedError.
+    """
     today = to_datetime(desk.now()).date()
-    year = Year(date(today.year, 1, 1), date(today.year, 12, 31))
+    year = Year(*financial_year(outline.calendar, today))
     spent = _days(desk, year, today)
     pods = {each.pod or ELSEWHERE for each in outline.rows} | set(outline.pods) | set(spent)
     count = (today - year.first).days
@@ -73,7 +78,9 @@ def burns(desk: Desk, outline: Outline) -> BurnsView:
     budgets = {name: _limit(outline.pods.get(name)) for name in series}
     whole = _limit(outline.year)
     spends = {name: [nano / NANO_PER_DOLLAR for nano in days] for name, days in series.items()}
-    found = burn_many(spends, budgets, whole, year=year, today=today, organisation=ORGANISATION)
+    asked = ("burns", outline.plan, today, tuple((name, tuple(days)) for name, days in spends.items()))
+    made = partial(burn_many, spends, budgets, whole, year=year, today=today, organisation=ORGANISATION)
+    found = desk.kept.get(asked, made)
     together = [sum(amounts) for amounts in zip(*series.values(), strict=True)]
     return BurnsView(
         since=year.first.isoformat(),
@@ -84,14 +91,13 @@ def burns(desk: Desk, outline: Outline) -> BurnsView:
 
 def _days(desk: Desk, year: Year, today: date) -> dict[str, list[int]]:
     """Nano-dollars per day and pod, from the year's first day until yesterday."""
-    first = to_datetime(0).replace(year=year.first.year, month=1, day=1)
-    begin = to_instant(first)
+    begin = to_instant(to_datetime(0).replace(year=year.first.year, month=year.first.month, day=1))
     end = period_of(Window.DAY, "UTC", desk.now()).start
     if begin >= end:
         return {}
     count = (today - year.first).days
     found: dict[str, list[int]] = {}
-    for used in desk.journal.usage([Dimension.DAY, Dimension.POD], begin, end):
+    for used in desk.journal.usage([Dimension.DAY, Dimension.POD], begin, end, latencies=False):
         at = (date.fromisoformat(used.group[0]) - year.first) // timedelta(days=1)
         found.setdefault(used.group[1] or ELSEWHERE, [0] * count)[at] += used.counted
     return found
@@ -138,7 +144,7 @@ def _day(day: date | None) -> str | None:
 router = APIRouter(prefix="/api/v1", responses=responses(401, 403, 429))
 
 
-@router.get("/burn", responses=responses(409))
+@router.get("/burn", responses=responses(409, 503))
 def burns_of_the_year(desk: Annotated[Desk, Depends(desk_of)], _: Annotated[Actor, Depends(admin_of)]) -> BurnsView:
     """Spend against the year's budgets, and the week in which they run out."""
     outline = desk.outline()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, time
+from functools import partial
 
 from upshift.admin.desk import Desk
 from upshift.admin.views import Shown
@@ -48,11 +49,17 @@ class CalibrationView(Shown):
 
 
 def calibrated(desk: Desk, outline: Outline) -> tuple[CalibrationView, ...]:
-    """Each workload that was forecast for the last quarter, or called in it. Empty before the first plan."""
+    """Each workload that was forecast for the last quarter, or called in it. Empty before the first plan.
+
+    Raises BeingComputedError.
+    """
     quarter = Quarter.of(desk.today()).plus(-1)
     began = _starts(quarter.months[0])
     plan = next((each for each in desk.journal.plans() if each.at <= began), None)
-    rows = beside(_foretold(plan, quarter), _came(desk, quarter))
+    foretold: list[Foretold] = []
+    if plan is not None:
+        foretold = desk.kept.get(("foretold", plan.hash, quarter), partial(_foretold, plan, quarter))
+    rows = beside(foretold, _came(desk, quarter))
     known = {row.id: row for row in outline.rows}
     by_name: dict[str, list[Beside]] = {}
     for each in rows:
@@ -63,10 +70,8 @@ def calibrated(desk: Desk, outline: Outline) -> tuple[CalibrationView, ...]:
     )
 
 
-def _foretold(plan: Applied | None, quarter: Quarter) -> list[Foretold]:
+def _foretold(plan: Applied, quarter: Quarter) -> list[Foretold]:
     """What the plan foretells of each workload and month of a quarter."""
-    if plan is None:
-        return []
     try:
         outline = outline_document(plan.document.decode())
     except ValueError:
@@ -84,7 +89,7 @@ def _foretold(plan: Applied | None, quarter: Quarter) -> list[Foretold]:
 def _came(desk: Desk, quarter: Quarter) -> Mapping[tuple[str, str], float]:
     """Tokens by workload and month (UTC), as the ledger has them."""
     since, until = _starts(quarter.months[0]), _starts(quarter.plus(1).months[0])
-    used = desk.journal.usage([Dimension.WORKLOAD, Dimension.MONTH], since, until)
+    used = desk.journal.usage([Dimension.WORKLOAD, Dimension.MONTH], since, until, latencies=False)
     return {(each.group[0], each.group[1]): float(each.usage.total) for each in used if each.group[0]}
 
 

@@ -4,11 +4,14 @@ import secrets
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
 
 from upshift.admin.amounts import MOST_NANO
+from upshift.admin.freezes import frozen, overridden
+from upshift.admin.kept import Kept
 from upshift.admin.signed import moved, refused
 from upshift.model.budget import Amount, Bucket, Claim
 from upshift.model.entry import Adjust, Grant
@@ -29,6 +32,7 @@ log = structlog.get_logger()
 
 _ADMINS = frozenset((Role.ADMIN, Role.TENANT_ADMIN))
 _OF_THE_PLAN = frozenset((Role.FINANCE, Role.ENGINEERING, Role.VIEWER))
+_MOST_KEPT = 32
 _PREFIXES = {
     Role.CALLER: "upk_",
     Role.TENANT_ADMIN: "upt_",
@@ -37,6 +41,7 @@ _PREFIXES = {
     Role.ENGINEERING: "upe_",
     Role.POD_LEAD: "upl_",
     Role.VIEWER: "upv_",
+    Role.METRICS: "upm_",
 }
 
 
@@ -79,16 +84,32 @@ class Issued(msgspec.Struct, frozen=True):
 class Desk:
     """The acts of administrators over one journal."""
 
-    def __init__(self, journal: Journal, now: Callable[[], Instant]) -> None:
+    def __init__(self, journal: Journal, now: Callable[[], Instant], patience: float | None = None) -> None:
+        """`patience`: how many seconds to wait at most for what takes long to compute; None is until it is made."""
         self.journal = journal
         self.now = now
+        self.patience = patience
+        self.kept: Kept[Any] = Kept(_MOST_KEPT, patience)
+        """What takes long to compute, by what it is, of which plan and for when; it stays as it is."""
+        self._read: tuple[str, Snapshot, Outline] | None = None
+        """The plan that was read last, by its hash."""
 
     # what is in force ---------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot | None:
         """The plan in force, compiled; None before the first."""
+        plan = self._plan()
+        return None if plan is None else plan[1]
+
+    def _plan(self) -> tuple[str, Snapshot, Outline] | None:
         plan = self.journal.plan_in_force()
-        return None if plan is None else compile_document(plan.document.decode())
+        if plan is None:
+            return None
+        found = self._read
+        if found is None or found[0] != plan.hash:
+            text = plan.document.decode()
+            found = self._read = plan.hash, compile_document(text), outline_document(text)
+        return found
 
     def need_snapshot(self) -> Snapshot:
         """The plan in force. Raises ActError before the first."""
@@ -99,7 +120,8 @@ class Desk:
 
     def in_force(self) -> InForce:
         """Everything the gateway judges by."""
-        return in_force(self.journal)
+        plan = self._plan()
+        return in_force(self.journal, None if plan is None else plan[1])
 
     def today(self) -> date:
         return to_datetime(self.now()).date()
@@ -120,10 +142,14 @@ class Desk:
         """Why a plan may not be put in force: what is not signed off, or beyond a ceiling of ops hours."""
         return tuple(each.text for each in refused(self.journal, outline, self.today()))
 
+    def frozen(self) -> tuple[str, ...]:
+        """Why no plan is put in force today, by the calendar of the plan in force, and what to do; or nothing."""
+        return frozen(self.readable()[1], self.now())
+
     def outline(self) -> Outline | None:
         """What planning reads of the plan in force; None before the first."""
-        plan = self.journal.plan_in_force()
-        return None if plan is None else outline_document(plan.document.decode())
+        plan = self._plan()
+        return None if plan is None else plan[2]
 
     def readable(self) -> tuple[Snapshot | None, Outline | None]:
         """The plan in force; nothing where this version cannot read it, for that must not keep a good one out."""
@@ -139,16 +165,21 @@ class Desk:
             raise ActError("no plan is in force yet; apply one with: upshift plan apply FILE", 409)
         return outline
 
-    def apply(self, checked: Checked, actor: Actor) -> list[Consequence]:
+    def apply(self, checked: Checked, actor: Actor, override: str = "") -> list[Consequence]:
         """Put a checked plan in force; running gateways take it up without dropping a call.
 
-        Raises NotCoveredError where a workload of it is not signed off.
+        `override` says why that may not wait until the calendar of the plan in force lets plans change, and is
+        recorded. Raises NotCoveredError where a workload of it is not signed off, ActError where plans do not change.
         """
         self.only_admin(actor, "apply a plan")
         self.only_covered(checked.outline)
         self._only_compatible(checked.snapshot)
         consequences = self.compare(checked)
-        at, snapshot = self.now(), checked.snapshot
+        at, snapshot, why, closed = self.now(), checked.snapshot, override.strip(), self.frozen()
+        if closed and not why:
+            raise ActError("\n  ".join(closed), 409)
+        if closed:
+            self.journal.decide(overridden(snapshot.hash, actor.name, at, closed[0], why))
         self.journal.apply_plan(snapshot.hash, checked.document.encode(), snapshot.name, actor.name, at)
         return consequences
 
@@ -203,6 +234,10 @@ class Desk:
             self.only_admin(actor, "issue an admin key")
             if tenant or user or workloads:
                 raise ActError("an admin key belongs to no tenant; for one tenant use the role tenant-admin")
+        elif role is Role.METRICS:
+            self.only_admin(actor, "issue a key with the role metrics")
+            if tenant or user or workloads:
+                raise ActError("a key with the role metrics sees all tenants: name no tenant, user or workload")
         elif role in _OF_THE_PLAN:
             self.only_admin(actor, f"issue a key with the role {role}")
             if tenant or user or workloads:

@@ -178,6 +178,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         413: "The body is too large.",
         422: "The request is not well formed, or the plan has errors.",
         429: "Too many wrong keys from this address.",
+        503: "Not at the moment: a forecast is being computed; `retry-after` says when to ask again.",
     }
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ErrorView"}}}
     return {status: {"description": says[status], "content": content} for status in statuses}

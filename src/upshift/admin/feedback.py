@@ -66,7 +66,7 @@ class ReportView(Shown):
     violations: tuple[str, ...]
     """Terms of a contract that were broken."""
     source: str
-    """caller, admin or otlp."""
+    """caller, admin, otlp, or own: an agent's word on its own work, which is no evidence."""
     by: str
     """Who sent it: a key's id, or a person."""
     received: str

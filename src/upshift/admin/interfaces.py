@@ -129,14 +129,17 @@ def interfaces(desk: Desk, since: str = "") -> InterfacesView:
     found, standing = desk.need_snapshot(), desk.journal.standing()
     where = {Dimension.DIALECT: A2A}
     counted: dict[str, _Calls] = {}
-    for used in desk.journal.usage([Dimension.REQUESTED_MODEL, Dimension.OUTCOME, Dimension.REASON], begin, now, where):
+    by = [Dimension.REQUESTED_MODEL, Dimension.OUTCOME, Dimension.REASON]
+    for used in desk.journal.usage(by, begin, now + 1, where, latencies=False):
         name, outcome, reason = used.group
         each = counted.setdefault(name, _Calls())
         each.calls += used.calls
         each.refused += used.calls * (outcome == Outcome.REFUSED)
         each.failed += used.calls * (outcome == Outcome.UPSTREAM_ERROR or reason == TASK_FAILED)
         each.violations += used.calls * (reason == BROKEN_BECAUSE)
-    p95 = {used.group[0]: used.p95_us for used in desk.journal.usage([Dimension.REQUESTED_MODEL], begin, now, where)}
+    p95 = {
+        used.group[0]: used.p95_us for used in desk.journal.usage([Dimension.REQUESTED_MODEL], begin, now + 1, where)
+    }
     views = [
         _view(
             desk, each, standing.active.get(each.name), standing.shares.get(each.callee, 1.0),

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import msgspec
-
 from upshift.admin.desk import Actor, Desk
 from upshift.admin.moments import past
 from upshift.admin.views import Shown
@@ -12,7 +10,7 @@ from upshift.evidence.metrics import METRICS, Recorded, observe, select
 from upshift.evidence.metrics import metric as metric_named
 from upshift.evidence.pattern import HOUR
 from upshift.model.contract import A2A
-from upshift.model.feedback import About, Escalation, Feedback, Operation, Reported, TaskEnded
+from upshift.model.feedback import About, Escalation, Feedback, Operation, TaskEnded, counted
 from upshift.model.metered import Metered
 from upshift.model.span import Instant, show_instant
 from upshift.store.journal import Dimension
@@ -127,7 +125,7 @@ def _calls(desk: Desk, tenant: str, whose: Scope, span: Span) -> list[Metered]:
     found: list[Metered] = []
     before: int | None = None
     while page := desk.journal.calls(where, _PAGE, before):
-        found += [_of_one_tenant(one.record) for one in page if span.start <= one.record.started < span.end]
+        found += [one.record for one in page if span.start <= one.record.started < span.end]
         _bounded(len(found), span.start)
         before = page[-1].seq
         if max(one.record.started for one in page) < span.start - _LONGEST_CALL:
@@ -141,25 +139,12 @@ def _reports(desk: Desk, tenant: str, whose: Scope, span: Span) -> list[Feedback
         where[_ABOUT[whose.of]] = whose.name
     found = desk.journal.feedback(where, span.start, span.end, MOST_RECORDS + 1)
     _bounded(len(found), span.start)
-    return [_with_tenant(each) for each in found]
+    return [one for each in found if (one := counted(each)) is not None]
 
 
 def _bounded(count: int, start: Instant) -> None:
     if count > MOST_RECORDS:
         raise ValueError(f"more than {MOST_RECORDS:,} records since {show_instant(start)}; choose a shorter window")
-
-
-def _of_one_tenant(call: Metered) -> Metered:
-    """Two tenants may call their sessions alike; they are not the same."""
-    return msgspec.structs.replace(call, session=f"{call.tenant}/{call.session}") if call.session else call
-
-
-def _with_tenant(each: Reported) -> Feedback:
-    origin = each.record.origin
-    if not origin.session:
-        return each.record
-    session = f"{each.tenant}/{origin.session}"
-    return msgspec.structs.replace(each.record, origin=msgspec.structs.replace(origin, session=session))
 
 
 def _view(found: Measurement) -> MetricView:

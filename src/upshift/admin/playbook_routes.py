@@ -17,6 +17,7 @@ from upshift.admin.playbook_views import (
     book_view,
     explain_view,
     history_view,
+    listed,
     run_view,
 )
 from upshift.plan_file.books import read_book, shipped
@@ -82,7 +83,7 @@ def playbooks_and_runs(desk: InDesk, _: Person) -> PlaybooksView:
     now = desk.now()
     return PlaybooksView(
         books=tuple(book_view(read_book(text, f"{name}.yaml")) for name, text in shipped().items()),
-        runs=tuple(run_view(one, now) for one in playbooks.runs(desk.journal)),
+        runs=tuple(listed(one, now) for one in playbooks.every_run(desk.journal)),
     )
 
 

@@ -4,13 +4,19 @@ from collections.abc import Sequence
 
 import msgspec
 
+from upshift.admin.playbooks import UPGRADE, Unreadable
 from upshift.admin.views import Shown
+from upshift.model.key import Role
 from upshift.model.span import Instant, show_instant
-from upshift.playbook.advance import criteria, judged
+from upshift.playbook.advance import FREEZE, gate, judged
 from upshift.playbook.book import Answer, Book, Criterion, hours
 from upshift.playbook.facts import Figure
 from upshift.playbook.run import Finding, Record, Run, State
 from upshift.playbook.story import can_tell, post_mortem, timeline
+
+UNREADABLE = "unreadable"
+_RUNNERS = (Role.ENGINEERING.value, Role.ADMIN.value)
+"""Who is asked where no role is named."""
 
 
 class PhaseView(Shown):
@@ -59,7 +65,7 @@ class RunView(Shown):
     subject: str
     """What the run is about, like the new agent's name."""
     state: str
-    """running, undoing, finished, stopped, rolled-back or aborted."""
+    """running, undoing, finished, stopped, rolled-back or aborted; unreadable where this version cannot read it."""
     phase: str
     """The present or last phase."""
     since: str
@@ -74,6 +80,8 @@ class RunView(Shown):
     """Who started it."""
     needs: tuple[str, ...]
     """What the present gate still needs, in words."""
+    waits_for: tuple[str, ...]
+    """The roles that were asked about the present gate and are waited for; empty while it waits for nobody."""
     overrides: int
     """How many checks were overridden in it, ever."""
 
@@ -236,6 +244,12 @@ def run_view(run: Run, now: Instant) -> RunView:
         for one in gate_of(run, now)
         if one.answer is not Answer.PASS
     ]
+    if not visit.ready:
+        action = visit.phase.entering[len(visit.acted)].do
+        held = [one for one in gate_of(run, now) if one.criterion == FREEZE.name and one.answer is not Answer.PASS]
+        needs = [f"{one.criterion}: {says}" for one in held for says in one.says] or [
+            f"{action} is not done yet; where it stays so, the log of the admin process says why"
+        ]
     return RunView(
         run=run.id,
         book=run.book.name,
@@ -249,13 +263,50 @@ def run_view(run: Run, now: Instant) -> RunView:
         started=show_instant(run.started.at),
         by=run.started.by,
         needs=tuple(needs) if running else (),
+        waits_for=_waits_for(run, now),
         overrides=sum(len(one.overridden) for one in run.visits),
     )
 
 
+def listed(run: Run | Unreadable, now: Instant) -> RunView:
+    """A run as a list has it, whether or not it can be read."""
+    if isinstance(run, Run):
+        return run_view(run, now)
+    started = show_instant(run.at)
+    return RunView(
+        run=run.id,
+        book="",
+        hash="",
+        subject="",
+        state=UNREADABLE,
+        phase="",
+        since=started,
+        window_ends=None,
+        extended=False,
+        started=started,
+        by=run.by,
+        needs=(f"{UPGRADE}: {run.problem}",),
+        waits_for=(),
+        overrides=0,
+    )
+
+
+def _waits_for(run: Run, now: Instant) -> tuple[str, ...]:
+    visit = run.visit
+    # The end of a freeze is waited for, and that is nobody.
+    frozen = (FREEZE.name, Answer.WAITING)
+    still = {one.answer for one in gate_of(run, now) if (one.criterion, one.answer) != frozen} - {Answer.PASS}
+    if run.state is not State.RUNNING or not visit.asked or not still:
+        return ()
+    # Within the window what is merely early needs nobody, whatever was asked about before.
+    if now < visit.due and not still & {Answer.UNCLEAR, Answer.FAIL}:
+        return ()
+    return visit.asked[-1].roles or _RUNNERS
+
+
 def explain_view(run: Run, now: Instant) -> ExplainView:
     visit = run.visit
-    by_key = {(phase, one.name): one for phase, one in criteria(run.book, visit)} if visit.phase.next else {}
+    by_key = {(phase, one.name): one for phase, one in gate(run)} if visit.phase.next else {}
     return ExplainView(
         run=run_view(run, now),
         looked=show_instant(visit.look.at) if visit.look is not None else None,

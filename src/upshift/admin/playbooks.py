@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from upshift.admin.desk import ActError, Actor, Desk
+from upshift.evidence.measurement import read_scope
+from upshift.model.entry import Decision
 from upshift.model.key import Role
 from upshift.model.span import Instant, show_instant
 from upshift.plan_file.books import read_book, shipped
-from upshift.playbook.advance import criteria
+from upshift.playbook.advance import gate as gate_of
 from upshift.playbook.book import Book, Criterion
 from upshift.playbook.run import (
     STARTED,
@@ -29,6 +33,7 @@ _ALL = 1_000_000
 _RUNNERS = (Role.ADMIN, Role.ENGINEERING)
 _MOST_TEXT = 100_000
 _TRIES = 5
+UPGRADE = "use a version at least as new as the one that wrote it"
 
 
 def book_of(name: str) -> Book:
@@ -39,20 +44,44 @@ def book_of(name: str) -> Book:
     return read_book(texts[name], f"{name}.yaml")
 
 
+class Unreadable(msgspec.Struct, frozen=True):
+    """A run of which this version cannot read a record, as it may be after a downgrade."""
+
+    id: str
+    at: Instant
+    """When it was started."""
+    by: str
+    problem: str
+
+
 def runs(journal: Journal) -> list[Run]:
+    """Every run that can be read, the latest first."""
+    return [one for one in every_run(journal) if isinstance(one, Run)]
+
+
+def every_run(journal: Journal) -> list[Run | Unreadable]:
     """Every run, the latest first."""
-    return [
-        fold(records_of([*journal.decisions([kind_of(one.subject)], limit=_ALL), one]))
-        for one in journal.decisions([STARTED], limit=_ALL)
-    ]
+    return [_run(journal, one) for one in journal.decisions([STARTED], limit=_ALL)]
+
+
+def _run(journal: Journal, started: Decision) -> Run | Unreadable:
+    try:
+        return fold(records_of([*journal.decisions([kind_of(started.subject)], limit=_ALL), started]))
+    except (ValueError, KeyError) as error:
+        return Unreadable(started.subject, started.at, started.by, str(error))
 
 
 def records(journal: Journal, run: str) -> list[Record]:
-    """The records of a run. Raises ActError where there is no such run."""
+    """The records of a run. Raises ActError where there is no such run, or this version cannot read one of them."""
     started = [one for one in journal.decisions([STARTED], limit=_ALL) if one.subject == run]
     if not started:
         raise ActError(f"there is no run {run!r}; see: upshift playbook list", 404)
-    return records_of([*journal.decisions([kind_of(run)], limit=_ALL), *started])
+    try:
+        found = records_of([*journal.decisions([kind_of(run)], limit=_ALL), *started])
+        fold(found)
+    except (ValueError, KeyError) as error:
+        raise ActError(f"run {run} cannot be read by this version: {error}; {UPGRADE}", 409) from error
+    return found
 
 
 def start(desk: Desk, actor: Actor, book: Book, inputs: Mapping[str, str], tell: Sequence[str] = ()) -> Run:
@@ -69,15 +98,28 @@ def start(desk: Desk, actor: Actor, book: Book, inputs: Mapping[str, str], tell:
         f"{name} has more than {_MOST_TEXT:,} characters" for name, text in given.items() if len(text) > _MOST_TEXT
     ]
     wrong += [f"{each!r} is not an e-mail address" for each in tell if "@" not in each]
+    wrong += [f"{name} has characters that cannot be written" for name, text in given.items() if not _writable(text)]
+    try:
+        read_scope(given.get("scope") or "system")
+    except ValueError as error:
+        wrong.append(str(error))
     if wrong:
         raise ActError("; ".join(wrong))
     subject = given.get(book.subject, "")
-    known = [one for one in runs(desk.journal) if one.book.name == book.name and one.subject == subject]
+    all_runs = every_run(desk.journal)
+    stem = f"{book.name}-{_slug(subject)}"
+    known = [one for one in all_runs if isinstance(one, Run) and (one.book.name, one.subject) == (book.name, subject)]
     live = next((one for one in known if not one.over), None)
     if live is not None:
         what = f" for {subject}" if subject else ""
         raise ActError(f"run {live.id} of {book.name}{what} is not over; abort it, or wait for its end", 409)
-    id_ = f"{book.name}-{_slug(subject)}{len(known) + 1}"
+    unread = next((one for one in all_runs if isinstance(one, Unreadable) and _numbered(one.id, stem)), None)
+    if unread is not None:
+        raise ActError(f"run {unread.id} cannot be read by this version, so it may not be over; {UPGRADE}", 409)
+    # Two subjects may be spelled alike in an id: the number tells them apart.
+    taken, number = {one.id for one in all_runs}, len(known) + 1
+    while (id_ := f"{stem}{number}") in taken:
+        number += 1
     record = Started(run=id_, at=desk.now(), by=actor.name, book=book, hash=book.hash, inputs=given, tell=tuple(tell))
     if not desk.journal.decide(to_decision(record)):
         raise ActError(f"run {id_} was started by somebody else just now", 409)
@@ -111,7 +153,7 @@ def override(desk: Desk, actor: Actor, run: str, criterion: str, *, reason: str,
     Raises ActError unless a named person gives a reason, an owner of the risk, and an end that is still to come.
     """
     _may_run(actor, "override a check")
-    found, wanted = _criterion(desk, run, criterion)
+    _, wanted = _criterion(desk, run, criterion)
     wrong = []
     if not wanted.check:
         wrong.append(f"{criterion} is a sign-off by {wanted.signer}: it is signed, not overridden")
@@ -125,18 +167,23 @@ def override(desk: Desk, actor: Actor, run: str, criterion: str, *, reason: str,
         wrong.append(f"the override would have expired already ({show_instant(expires)})")
     if wrong:
         raise ActError("; ".join(wrong))
-    record = Overridden(
-        run=run,
-        at=desk.now(),
-        step=found.visit.step,
-        number=len(found.visit.overridden),
-        criterion=criterion,
-        by=actor.person,
-        reason=reason.strip(),
-        owner=owner.strip(),
-        expires=expires,
-    )
-    return _recorded(desk, record)
+    for _ in range(_TRIES):
+        found, _ = _criterion(desk, run, criterion)
+        record = Overridden(
+            run=run,
+            at=desk.now(),
+            step=found.visit.step,
+            number=len(found.visit.overridden),
+            criterion=criterion,
+            by=actor.person,
+            reason=reason.strip(),
+            owner=owner.strip(),
+            expires=expires,
+        )
+        # Somebody else may override the same just now: both are on record.
+        if desk.journal.decide(to_decision(record)):
+            return fold(records(desk.journal, run))
+    raise ActError(f"{criterion} of {run} is overridden by others at the same time; try again", 409)
 
 
 def abort(desk: Desk, actor: Actor, run: str, reason: str) -> Run:
@@ -164,7 +211,7 @@ def _criterion(desk: Desk, run: str, name: str) -> tuple[Run, Criterion]:
     found = fold(records(desk.journal, run))
     if found.state is not State.RUNNING:
         raise ActError(f"run {run} is {found.state}", 409)
-    gate = [one for _, one in criteria(found.book, found.visit)]
+    gate = [one for _, one in gate_of(found)]
     wanted = next((one for one in gate if one.name == name), None)
     if wanted is None:
         names = ", ".join(one.name for one in gate) or "nothing"
@@ -175,6 +222,15 @@ def _criterion(desk: Desk, run: str, name: str) -> tuple[Run, Criterion]:
 def _may_run(actor: Actor, act: str) -> None:
     if actor.role not in _RUNNERS:
         raise ActError(f"only engineering or an admin may {act}", 403)
+
+
+def _writable(text: str) -> bool:
+    """Whether it is text as UTF-8 has it: JSON may hold half of a pair."""
+    return all(not "\ud800" <= each <= "\udfff" for each in text)
+
+
+def _numbered(id_: str, stem: str) -> bool:
+    return id_.startswith(stem) and id_.removeprefix(stem).isdigit()
 
 
 def _slug(subject: str) -> str:

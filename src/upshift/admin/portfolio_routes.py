@@ -75,19 +75,19 @@ def outline_of(desk: InDesk, body: Annotated[bytes, Depends(_body)]) -> Outline:
 Planned = Annotated[Outline, Depends(outline_of)]
 
 
-@router.get("/portfolio", responses=responses(409))
+@router.get("/portfolio", responses=responses(409, 503))
 def portfolio_in_force(desk: InDesk, _: Planner) -> PortfolioView:
     """The plan in force: what may be approved and why not, sign-offs, quarters, the buffer."""
     return review(desk, desk.need_outline())
 
 
-@router.post("/portfolio/review", openapi_extra=_PLAN, responses=responses(409, 422))
+@router.post("/portfolio/review", openapi_extra=_PLAN, responses=responses(409, 422, 503))
 def portfolio_review(desk: InDesk, _: Planner, outline: Planned) -> PortfolioView:
     """The same of a plan that is sent, before it is in force."""
     return review(desk, outline)
 
 
-@router.post("/portfolio/calibration", openapi_extra=_PLAN, responses=responses(409, 422))
+@router.post("/portfolio/calibration", openapi_extra=_PLAN, responses=responses(409, 422, 503))
 def portfolio_calibration(desk: InDesk, _: Planner, outline: Planned) -> list[CalibrationView]:
     """The last quarter's forecast beside what the ledger says came, and inputs to be refreshed."""
     return list(calibrated(desk, outline))

@@ -1,10 +1,10 @@
 """What is shown of a portfolio: each workload's standing, its sign-offs, the quarters and the buffer?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from upshift.admin.desk import Desk
 from upshift.admin.portfolio import Signed, show_amount
-from upshift.admin.signed import draws, judged
+from upshift.admin.signed import draws, judged, signed_until
 from upshift.admin.views import Shown
 from upshift.model.quarter import Quarter
 from upshift.model.span import show_instant
@@ -207,7 +207,7 @@ class SignedView(Shown):
 
 
 def review(desk: Desk, outline: Outline) -> PortfolioView:
-    """The governance view of a plan, as things stand now."""
+    """The governance view of a plan, as things stand now. Raises BeingComputedError."""
     today, plan = desk.today(), desk.journal.plan_in_force()
     return PortfolioView(
         plan=outline.plan,
@@ -222,14 +222,21 @@ def review(desk: Desk, outline: Outline) -> PortfolioView:
             _budget(line, each)
             for line, each in zip(BudgetLine, (outline.tokens, outline.compute, outline.ops), strict=True)
         ),
-        buffer=_buffer(outline, draws(desk.journal), Quarter.of(today)),
+        buffer=_buffer(desk, outline, Quarter.of(today)),
     )
 
 
 def standings(desk: Desk, outline: Outline) -> tuple[StandingView, ...]:
-    """How far each workload has come, in the order of the plan."""
-    found = judged(desk.journal, outline, desk.today())
-    return tuple(_standing(each, row) for each, row in zip(found, outline.rows, strict=True))
+    """How far each workload has come, in the order of the plan. Raises BeingComputedError."""
+    today = desk.today()
+
+    def make() -> tuple[StandingView, ...]:
+        found = judged(desk.journal, outline, today)
+        return tuple(_standing(each, row) for each, row in zip(found, outline.rows, strict=True))
+
+    asked = "standings", outline.plan, Quarter.of(today), signed_until(desk.journal)
+    found: tuple[StandingView, ...] = desk.kept.get(asked, make)
+    return found
 
 
 def signed_view(signed: Signed) -> SignedView:
@@ -333,20 +340,25 @@ def _budget(line: BudgetLine, each: Budget) -> BudgetLineView:
     return BudgetLineView(budget=line.value, owners=each.owners, forecast=each.forecast.value, review=each.review.value)
 
 
-def _buffer(outline: Outline, made: Sequence[Drawn], present: Quarter) -> BufferView:
-    told = forecast(outline, start=present.months[0], months=len(present.months), draws=_DRAWS, taken=made)
-    return BufferView(
-        share=outline.buffer, reserves=tuple(map(_reserve, told.buffer)), draws=tuple(map(draw_view, made))
-    )
+def _buffer(desk: Desk, outline: Outline, present: Quarter) -> BufferView:
+    made = draws(desk.journal)
+
+    def make() -> tuple[Reserve, ...]:
+        months = present.months
+        return forecast(outline, start=months[0], months=len(months), draws=_DRAWS, taken=made).buffer
+
+    reserves = desk.kept.get(("buffer", outline.plan, present, made), make)
+    return BufferView(share=outline.buffer, reserves=tuple(map(_reserve, reserves)), draws=tuple(map(draw_view, made)))
 
 
 def _reserve(each: Reserve) -> ReserveView:
-    budget = each.line
+    budget, drawn = each.line, each.drawn or 0.0
+    left = each.held - drawn
     return ReserveView(
         budget=budget.value,
         held=round(each.held, 2),
-        drawn=round(each.drawn, 2),
-        left=round(each.left, 2),
+        drawn=round(drawn, 2),
+        left=round(left, 2),
         enough=round(each.enough, 4),
-        says=f"{show_amount(budget, round(each.held, 1))} held, {show_amount(budget, round(each.left, 1))} left",
+        says=f"{show_amount(budget, round(each.held, 1))} held, {show_amount(budget, round(left, 1))} left",
     )

@@ -186,10 +186,20 @@ def plan_diff(desk: InDesk, _: Admin, text: PlanText) -> DifferenceView:
 
 
 @router.post("/plan/apply", openapi_extra=_YAML, responses=responses(409, 422))
-def plan_apply(desk: InDesk, actor: Admin, text: PlanText) -> DifferenceView:
+def plan_apply(
+    desk: InDesk,
+    actor: Admin,
+    text: PlanText,
+    override: Annotated[
+        str, Query(max_length=500, description="Why it cannot wait until the calendar lets plans change; recorded.")
+    ] = "",
+) -> DifferenceView:
     """Put a plan in force; running gateways take it up within a second without dropping a call."""
     checked, (before, planned) = desk.check(text), desk.readable()
-    consequences = [*desk.apply(checked, actor), *costs_moved(planned, checked.outline, Month.of(desk.today()))]
+    consequences = [
+        *desk.apply(checked, actor, override),
+        *costs_moved(planned, checked.outline, Month.of(desk.today())),
+    ]
     return difference_view(checked, before.hash if before else "", consequences, applied=True)
 
 

@@ -35,6 +35,12 @@ def sign_offs(journal: Journal) -> tuple[SignOff, ...]:
     return tuple(found)
 
 
+def signed_until(journal: Journal) -> str:
+    """The latest decision about sign-offs, until which nothing about them can change any more; empty for none."""
+    found = journal.decisions([SIGN_OFF, WITHDRAWN], 1)
+    return found[0].id if found else ""
+
+
 def draws(journal: Journal) -> tuple[Drawn, ...]:
     """Every draw on the buffer, oldest first."""
     return tuple(

@@ -98,7 +98,7 @@ def vendors(desk: Desk, since: str = "") -> VendorsView:
     now = desk.now()
     begin = past(since, now) if since else period_of(Window.MONTH, "UTC", now).start
     snapshot = desk.need_snapshot()
-    used = desk.journal.usage([Dimension.SERVED_MODEL, Dimension.PROVIDER], begin, now + 1)
+    used = desk.journal.usage([Dimension.SERVED_MODEL, Dimension.PROVIDER], begin, now + 1, latencies=False)
     served = [
         Served(each.group[0], each.group[1], each.calls - each.refused, each.usage.total, each.counted)
         for each in used

@@ -2,6 +2,7 @@
 
 style      the look of every picture, and how it becomes bytes
 pictures   one function for each picture, drawn on axes
+recorded   one picture: recorded calls, and the places that they ask for
 team_size  one picture: what a team gets done by its size
 sheets     several pictures on one sheet
 report     the page: pictures, and every figure of them as a table
@@ -15,9 +16,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from upshift.charts import amounts, pictures, report, sheets, style, team_size
+    from upshift.charts import amounts, pictures, recorded, report, sheets, style, team_size
 
-__all__ = ["amounts", "pictures", "report", "sheets", "style", "team_size"]
+__all__ = ["amounts", "pictures", "recorded", "report", "sheets", "style", "team_size"]
 
 
 def __getattr__(name: str) -> ModuleType:

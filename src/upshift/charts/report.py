@@ -155,7 +155,7 @@ def _ops(of: Forecast) -> Iterable[str]:
 def _buffer(of: Forecast) -> Iterable[str]:
     units = {"tokens": Unit.MONEY, "compute": Unit.SESSIONS, "ops": Unit.HOURS}
     rows = [
-        (f"{each.quarter} {each.line}", *(said(value, units[each.line]) for value in (
+        (f"{each.quarter} {each.line}", *("unknown" if value is None else said(value, units[each.line]) for value in (
             each.budget, each.held, each.drawn, each.left)), f"{each.enough:.0%}")
         for each in of.buffer
     ]  # fmt: skip

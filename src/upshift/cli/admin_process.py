@@ -1,5 +1,6 @@
 """Which command is the admin process? Started by serve, with a listening socket and a pipe to it."""
 
+import os
 import socket
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from upshift.admin_app import run_admin
 from upshift.cli.logs import configure
 from upshift.cli.starting import settings_or_exit
 from upshift.cli.terminal import failing
+from upshift.cli.worker_process import told_in
 
 app = typer.Typer(add_completion=False)
 
@@ -20,4 +22,4 @@ def admin_process(fd: Annotated[int, typer.Option(min=3, help="File descriptor o
     settings = settings_or_exit()
     configure(settings.log_level)
     with failing(False), socket.socket(fileno=fd) as sock:
-        uvloop.run(run_admin(settings, sock))
+        uvloop.run(run_admin(settings, sock, told_in(), os.environ))

@@ -14,7 +14,7 @@ from upshift.store import move as moving
 from upshift.store.condition import Condition, condition
 from upshift.store.lock import LedgerInUseError
 from upshift.store.place import Place, PostgresUrl
-from upshift.store.retention import Dropped, retain, said
+from upshift.store.retained import Dropped, said
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Migrate, check and move the database.")
 
@@ -86,12 +86,11 @@ def retain_command(
 ) -> None:
     """Drop whole months of calls that ended longer ago; their totals stay, and a decision says what went."""
     place = place_of(db)
-    if not isinstance(place, PostgresUrl):
-        fail("an SQLite file keeps everything; retention needs PostgreSQL", as_json=json_)
+    _must_be_there(place, json_)
     if not yes:
         typer.confirm(f"Drop the calls of all months that ended more than {days} days ago?", abort=True, err=True)
     with failing(json_):
-        done = retain(place.url, SystemClock().now(), days, local_admin().name)
+        done = engines.keeping(place).retain(SystemClock().now(), days, local_admin().name)
     if json_:
         emit([{"month": each.month, "dropped": isinstance(each, Dropped), "what": said(each)} for each in done])
         return
@@ -125,7 +124,7 @@ def _show(found: Condition) -> None:
     if found.bytes:
         each = "" if found.bytes_per_call is None else f", {found.bytes_per_call} bytes each"
         console.print(f"{found.bytes / 2**20:,.1f} MiB, about {found.calls:,} calls{each}")
-    if found.engine == "postgresql" and not found.pending:
+    if not found.pending:
         console.print(f"totals are {found.behind:,} entries behind")
     if found.kept_from:
         console.print(f"calls before {found.kept_from} were dropped; verifiable after entry {found.verifiable_after}")

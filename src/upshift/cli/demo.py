@@ -1,5 +1,6 @@
 """`upshift demo`: the whole system in a minute, against a simulated provider."""
 
+import contextlib
 import signal
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from upshift.demo.report import show
 from upshift.demo.run import DemoError, act, curl_line, stage
@@ -40,17 +41,26 @@ def demo(
         raise typer.Exit(2)
     try:
         with (
-            stage(where, port, admin_port, lambda text: console.print(f"[dim]{text} ...[/dim]")) as on,
             Progress(
-                TextColumn("replaying a public trace through the openai and anthropic SDKs"),
+                TextColumn("{task.description}"),
                 BarColumn(),
-                MofNCompleteColumn(),
+                TaskProgressColumn(),
                 TimeElapsedColumn(),
                 console=console,
                 transient=True,
             ) as bar,
+            contextlib.ExitStack() as stack,
         ):
-            task = bar.add_task("calls", total=calls)
+            days = bar.add_task("the days before", total=1.0)
+            on = stack.enter_context(
+                stage(
+                    where, port, admin_port,
+                    lambda text: console.print(f"[dim]{text} ...[/dim]"),
+                    lambda share: bar.update(days, completed=share),
+                )
+            )  # fmt: skip
+            bar.remove_task(days)
+            task = bar.add_task("replaying a public trace through the openai and anthropic SDKs", total=calls)
             result, seen = act(on, calls, seconds, seed, lambda done: bar.update(task, completed=done))
             bar.stop()
             if as_json:

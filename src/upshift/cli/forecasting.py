@@ -51,7 +51,13 @@ def terms_of(*, under_sizing: bool, candidates: bool) -> Terms:
 
 
 def forecast_of(
-    outline: Outline, start: Month, months: int, draws: int, seed: int, terms: Terms, taken: Sequence[Drawn] = ()
+    outline: Outline,
+    start: Month,
+    months: int,
+    draws: int,
+    seed: int,
+    terms: Terms,
+    taken: Sequence[Drawn] | None = None,
 ) -> Forecast:
     """Like the rule; what it refuses is a wrong usage."""
     return meaning(

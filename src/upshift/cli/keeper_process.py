@@ -6,7 +6,7 @@ import uvloop
 from upshift.cli.logs import configure
 from upshift.cli.starting import settings_or_exit
 from upshift.cli.terminal import failing
-from upshift.cli.worker_process import PARENT, Keeper, secret
+from upshift.cli.worker_process import PARENT, Keeper, secret, told_in
 from upshift.keeper_app import run_keeper
 
 app = typer.Typer(add_completion=False)
@@ -18,4 +18,4 @@ def keeper_process(keeper: Keeper = "") -> None:
     settings = settings_or_exit()
     configure(settings.log_level)
     with failing(False):
-        uvloop.run(run_keeper(settings, PARENT, keeper, secret()))
+        uvloop.run(run_keeper(settings, PARENT, keeper, secret(), told_in()))

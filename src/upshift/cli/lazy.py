@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "drill": ("upshift.cli.drill", "Prove that calls would be served if a provider were out."),
     "models": ("upshift.cli.models", "Ask local servers for their models."),
     "team": ("upshift.cli.team", "How large a team of agents should be, from measured throughput."),
+    "capacity": ("upshift.cli.capacity", "How many places calls need at their worst minute, from recorded ones."),
     "hardware": ("upshift.cli.hardware", "When a machine for local models has paid for itself."),
     "reconcile": ("upshift.cli.reconcile", "Compare a provider's bill with the ledger."),
     "export": ("upshift.cli.export", "Take costs (FOCUS) and calls away, as CSV or Parquet."),

@@ -1,5 +1,7 @@
 """Which command puts a plan in force?"""
 
+from typing import Annotated
+
 import typer
 from rich.text import Text
 
@@ -13,7 +15,15 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def apply(files: Files, db: Db = DEFAULT_DB, yes: Yes = False, json_: Json = False) -> None:
+def apply(
+    files: Files,
+    db: Db = DEFAULT_DB,
+    override: Annotated[
+        str, typer.Option(help="Why this cannot wait until the calendar lets plans change; recorded.")
+    ] = "",
+    yes: Yes = False,
+    json_: Json = False,
+) -> None:
     """Put a plan in force; running gateways take it up within a second without dropping a call."""
     checked = read(files, json_)
     with desk_at(db, json_, create=True) as desk:
@@ -24,7 +34,8 @@ def apply(files: Files, db: Db = DEFAULT_DB, yes: Yes = False, json_: Json = Fal
             show_problems(err(), checked.warnings)
             show_consequences(err(), consequences)
         same = before == checked.snapshot.hash
-        refusals = () if same else desk.refusals(checked.outline)
+        frozen = () if same or override.strip() else desk.frozen()
+        refusals = () if same else (*desk.refusals(checked.outline), *frozen)
         if refusals:
             if json_:
                 emit(difference_view(checked, before, consequences, applied=False, refusals=refusals))
@@ -33,7 +44,7 @@ def apply(files: Files, db: Db = DEFAULT_DB, yes: Yes = False, json_: Json = Fal
         if not same:
             if not (yes or json_):
                 typer.confirm("Apply this plan?", abort=True, err=True)
-            desk.apply(checked, local_admin())
+            desk.apply(checked, local_admin(), override)
     if json_:
         emit(difference_view(checked, before, consequences, applied=not same))
     elif same:

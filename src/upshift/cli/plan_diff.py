@@ -18,7 +18,7 @@ def diff(files: Files, db: Db = DEFAULT_DB, json_: Json = False) -> None:
     with desk_at(db, json_) as desk:
         before, planned = desk.readable()
         consequences = [*desk.compare(checked), *costs_moved(planned, checked.outline, Month.of(desk.today()))]
-        refusals = desk.refusals(checked.outline)
+        refusals = (*desk.refusals(checked.outline), *desk.frozen())
     if json_:
         in_force = before.hash if before is not None else ""
         emit(difference_view(checked, in_force, consequences, applied=False, refusals=refusals))

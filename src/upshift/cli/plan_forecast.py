@@ -94,9 +94,9 @@ def show(console: Console, of: Forecast) -> None:
     _buffer(console, of)
 
 
-def _taken(db: str, as_json: bool) -> tuple[Drawn, ...]:
+def _taken(db: str, as_json: bool) -> tuple[Drawn, ...] | None:
     if not db:
-        return ()
+        return None
     with desk_at(db, as_json) as desk:
         return recorded_draws(desk.journal)
 
@@ -178,7 +178,10 @@ def _buffer(console: Console, of: Forecast) -> None:
     rows = table("QUARTER", "OF", *heads, numbers=heads)
     for each in of.buffer:
         unit = _UNITS[each.line]
-        amounts = (said(value, unit) for value in (each.budget, each.held, each.drawn, each.left))
+        amounts = (
+            "unknown" if value is None else said(value, unit)
+            for value in (each.budget, each.held, each.drawn, each.left)
+        )
         rows.add_row(str(each.quarter), each.line, *amounts, f"{each.enough:.0%}")
     console.print(rows)
 

@@ -17,12 +17,14 @@ from upshift.admin import playbooks
 from upshift.admin.desk import ActError, Actor, Desk
 from upshift.admin.moments import future
 from upshift.admin.playbook_views import (
+    UNREADABLE,
     ExplainView,
     PlaybooksView,
     RunView,
     book_view,
     explain_view,
     history_view,
+    listed,
     run_view,
 )
 from upshift.admin.views import problem_view
@@ -59,6 +61,7 @@ _STATES = {
     "stopped": "yellow",
     "rolled-back": "red",
     "aborted": "red",
+    UNREADABLE: "yellow",
 }
 
 
@@ -69,7 +72,7 @@ def list_(db: Db = DEFAULT_DB, json_: Json = False) -> None:
         now = desk.now()
         view = PlaybooksView(
             books=tuple(book_view(playbooks.book_of(name)) for name in shipped()),
-            runs=tuple(run_view(one, now) for one in playbooks.runs(desk.journal)),
+            runs=tuple(listed(one, now) for one in playbooks.every_run(desk.journal)),
         )
     if json_:
         emit(view)
@@ -133,12 +136,11 @@ def status(
     """Where runs stand, and what they need."""
     with desk_at(db, json_) as desk:
         now = desk.now()
-        found = (
-            [fold(playbooks.records(desk.journal, run))]
-            if run
-            else [one for one in playbooks.runs(desk.journal) if not one.over]
-        )
-        views = [run_view(one, now) for one in found]
+        if run:
+            views = [run_view(fold(playbooks.records(desk.journal, run)), now)]
+        else:
+            found = playbooks.every_run(desk.journal)
+            views = [listed(one, now) for one in found if isinstance(one, playbooks.Unreadable) or not one.over]
     if json_:
         emit(views)
         return
@@ -209,7 +211,8 @@ def abort(
         if not yes and not json_:
             typer.confirm(f"Abort {run}?", abort=True, err=True)
         view = run_view(playbooks.abort(desk, actor, run, reason), desk.now())
-    _done(view, json_, f"{run} is aborted; what it changed is undone within a few seconds")
+    when = "within seconds, or within a minute where that has just died"
+    _done(view, json_, f"{run} is aborted; what it changed is undone by the admin process {when}")
 
 
 @app.command()
@@ -334,7 +337,8 @@ def _show_runs(console: Console, views: Sequence[RunView]) -> None:
         state = Text(one.state, _STATES[one.state])
         if one.overrides:
             state.append(f" ({one.overrides} overridden)", "bold yellow")
-        rows.add_row(one.run, state, one.phase, one.window_ends or "", needs)
+        waits = f"waits for {' or '.join(one.waits_for)}: " if one.waits_for else ""
+        rows.add_row(one.run, state, one.phase, one.window_ends or "", waits + needs)
     console.print(rows)
 
 

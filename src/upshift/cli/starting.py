@@ -6,10 +6,12 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import structlog
 import typer
 import uvloop
 from rich.text import Text
@@ -21,9 +23,11 @@ from upshift.cli.logs import configure
 from upshift.cli.plan import read, show_consequences, show_problems
 from upshift.cli.terminal import desk_at, err, fail, failing, local_admin, meaning, out
 from upshift.cli.workers import run_workers
-from upshift.settings import PREFIX, Settings, from_environment, to_environment
+from upshift.settings import LIVE_FOLDER, PREFIX, Settings, from_environment, to_environment
 from upshift.store.ledger import LedgerUnavailableError
 from upshift.store.lock import LedgerInUseError
+
+log = structlog.get_logger()
 
 app = typer.Typer(add_completion=False)
 
@@ -68,13 +72,13 @@ def serve(
             _apply(desk, plan, json_)
         desk.need_snapshot()
         _first_key(desk)
-    with failing(json_):
+    with failing(json_), _live_folder() as told_in:
         sock = None if no_admin else _listen(settings)
         try:
             if settings.workers > 1 or not isinstance(settings.db, Path):
-                uvloop.run(_serve_with_workers(settings, sock, json_))
+                uvloop.run(_serve_with_workers(settings, sock, told_in, json_))
             else:
-                uvloop.run(_serve(settings, sock, json_))
+                uvloop.run(_serve(settings, sock, told_in, json_))
         except (LedgerInUseError, LedgerUnavailableError) as error:
             fail(str(error), as_json=json_)
 
@@ -120,13 +124,16 @@ def _bound(host: str, port: int, what: str, option: str) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def _admin(settings: Settings, sock: socket.socket | None) -> AsyncIterator[Callable[[], None]]:
+async def _admin(
+    settings: Settings, sock: socket.socket | None, told_in: Path | None
+) -> AsyncIterator[Callable[[], None]]:
     """Gives what starts the admin process on its socket, where there is to be one; ends it at the end."""
     starting: list[asyncio.Task[None]] = []
     child = None
     if sock is not None:
         fd = sock.fileno()
-        child = Child("admin", ["admin-process", "--fd", str(fd)], (fd,), to_environment(settings))
+        told = {**to_environment(settings), **_told(told_in)}
+        child = Child("admin", ["admin-process", "--fd", str(fd)], (fd,), told)
 
     def start() -> None:
         if child is not None:
@@ -142,8 +149,27 @@ async def _admin(settings: Settings, sock: socket.socket | None) -> AsyncIterato
             sock.close()
 
 
-async def _serve_with_workers(settings: Settings, sock: socket.socket | None, as_json: bool) -> None:
-    async with _admin(settings, sock) as start_admin:
+@contextlib.contextmanager
+def _live_folder() -> Iterator[Path | None]:
+    """Where the processes say how they are doing; nobody else's, and short, as paths of Unix sockets have to be."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="upshift-", ignore_cleanup_errors=True)
+    except OSError as error:
+        log.warning("serve.no_folder", problem=str(error), note="the metrics say nothing of the gateway's state")
+        yield None
+        return
+    with made as folder:
+        yield Path(folder)
+
+
+def _told(folder: Path | None) -> dict[str, str]:
+    return {} if folder is None else {LIVE_FOLDER: str(folder)}
+
+
+async def _serve_with_workers(
+    settings: Settings, sock: socket.socket | None, told_in: Path | None, as_json: bool
+) -> None:
+    async with _admin(settings, sock, told_in) as start_admin:
         with _bound(settings.host, settings.port, "gateway", "--port") as calls:
 
             def ready() -> None:
@@ -152,17 +178,17 @@ async def _serve_with_workers(settings: Settings, sock: socket.socket | None, as
                     plan = desk.need_snapshot().hash
                 _announce(settings, calls.getsockname()[1], sock, plan, as_json)
 
-            await run_workers(settings, calls, ready)
+            await run_workers(settings, calls, ready, _told(told_in))
 
 
-async def _serve(settings: Settings, sock: socket.socket | None, as_json: bool) -> None:
-    async with _admin(settings, sock) as start_admin:
+async def _serve(settings: Settings, sock: socket.socket | None, told_in: Path | None, as_json: bool) -> None:
+    async with _admin(settings, sock, told_in) as start_admin:
 
         def ready(gateway: Gateway) -> None:
             start_admin()
             _announce(settings, gateway.port, sock, gateway.flow.regime.in_force.snapshot.hash, as_json)
 
-        await run_gateway(settings, ready)
+        await run_gateway(settings, ready, told_in=told_in)
 
 
 def _announce(settings: Settings, port: int, admin: socket.socket | None, plan: str, as_json: bool) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from upshift.cli.starting import settings_or_exit
 from upshift.cli.terminal import failing
 from upshift.cli.workers import SECRET
 from upshift.keeper.address import Address
+from upshift.settings import LIVE_FOLDER
 from upshift.store.place import PostgresUrl
 
 PARENT = 0
@@ -41,7 +43,7 @@ def gateway_process(
 
     find = keeper_of(settings.db) if isinstance(settings.db, PostgresUrl) else _at(Address(keeper, secret()))
     with failing(False):
-        uvloop.run(run_gateway(settings, ready, find, socket.socket(fileno=fd), PARENT))
+        uvloop.run(run_gateway(settings, ready, find, socket.socket(fileno=fd), PARENT, told_in()))
 
 
 def _at(address: Address) -> Callable[[], Awaitable[Address | None]]:
@@ -50,6 +52,12 @@ def _at(address: Address) -> Callable[[], Awaitable[Address | None]]:
         return address
 
     return find
+
+
+def told_in() -> Path | None:
+    """The folder in which the processes of this machine say how they are doing; None where nobody asks."""
+    folder = os.environ.get(LIVE_FOLDER)
+    return Path(folder) if folder else None
 
 
 def secret() -> str:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -27,10 +27,10 @@ _END_SECONDS = 15.0
 class Workers:
     """The keeper and the gateways of one machine."""
 
-    def __init__(self, settings: Settings, sock: socket.socket) -> None:
-        """`sock` listens for calls."""
+    def __init__(self, settings: Settings, sock: socket.socket, environment: Mapping[str, str]) -> None:
+        """`sock` listens for calls; `environment` is what the processes are told besides the settings."""
         self._settings = settings
-        self._environment = {**to_environment(settings), SECRET: secrets.token_hex(32)}
+        self._environment = {**to_environment(settings), **environment, SECRET: secrets.token_hex(32)}
         self._folder = ""
         self._gateways: list[Child] = []
         self._keeper: Child
@@ -78,17 +78,20 @@ class Workers:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-async def run_workers(settings: Settings, sock: socket.socket, ready: Callable[[], None]) -> None:
+async def run_workers(
+    settings: Settings, sock: socket.socket, ready: Callable[[], None], environment: Mapping[str, str]
+) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP renews the gateways without failing a call.
 
-    `ready` is called once all of them serve. Raises RuntimeError when they do not start.
+    `ready` is called once all of them serve; `environment` is what they are told besides the settings. Raises
+    RuntimeError when they do not start.
     """
     stop, renew = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
     loop.add_signal_handler(signal.SIGHUP, renew.set)
-    workers = Workers(settings, sock)
+    workers = Workers(settings, sock, environment)
     try:
         await workers.start()
         ready()

@@ -2,8 +2,9 @@
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request
@@ -11,15 +12,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.templating import Jinja2Templates
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from upshift.admin.desk import ActError, Desk
 from upshift.admin.door import SignIns, TooManyFailuresError
+from upshift.admin.kept import AGAIN_SECONDS, BeingComputedError
 from upshift.console.door import OwnBudgetOnlyError, SignInNeededError, present
 from upshift.console.forecasts import Forecasts
 from upshift.console.frame import Entry, Frame
+from upshift.console.live import Feed
 from upshift.console.oidc import Provider
 from upshift.console.pages import (
     budgets,
@@ -58,17 +62,17 @@ _HEADERS = {
     "referrer-policy": "same-origin",
 }
 MENU = (
-    Entry("/console/", "Overview", "overview"),
-    Entry("/console/workloads", "Workloads", "workloads", May.SEE_PLAN),
-    Entry("/console/plan", "Plan", "plan", May.SEE_PLAN),
-    Entry("/console/capacity", "Capacity", "capacity", May.SEE_PLAN),
-    Entry("/console/budgets", "Budgets", "budgets"),
-    Entry("/console/traffic", "Traffic", "traffic"),
-    Entry("/console/playbooks", "Playbooks", "playbooks", May.SEE_PLAN),
-    Entry("/console/interfaces", "Interfaces", "interfaces", May.SEE_PLAN),
-    Entry("/console/ledger", "Ledger", "ledger"),
-    Entry("/console/keys", "Keys", "keys", May.KEYS),
-    Entry(mine.PATH, "My budget", "budgets", May.MINE),
+    Entry("/console/", "Overview", "overview", May.SEE, "o"),
+    Entry("/console/workloads", "Workloads", "workloads", May.SEE_PLAN, "w"),
+    Entry("/console/plan", "Plan", "plan", May.SEE_PLAN, "p"),
+    Entry("/console/capacity", "Capacity", "capacity", May.SEE_PLAN, "c"),
+    Entry("/console/budgets", "Budgets", "budgets", May.SEE, "b"),
+    Entry("/console/traffic", "Traffic", "traffic", May.SEE, "t"),
+    Entry("/console/playbooks", "Playbooks", "playbooks", May.SEE_PLAN, "r"),
+    Entry("/console/interfaces", "Interfaces", "interfaces", May.SEE_PLAN, "i"),
+    Entry("/console/ledger", "Ledger", "ledger", May.SEE, "l"),
+    Entry("/console/keys", "Keys", "keys", May.KEYS, "k"),
+    Entry(mine.PATH, "My budget", "budgets", May.MINE, "m"),
 )
 ROUTERS: Sequence[APIRouter] = (
     sign_in.router,
@@ -94,12 +98,14 @@ def create_console(
     verify: Callable[[], Verification],
     clock: Callable[[], float] = time.monotonic,
     *,
+    sign_ins: SignIns | None = None,
     oidc: Provider | None = None,
     url: str = "",
     embed: str = "",
 ) -> FastAPI:
     """The console over a desk, to be mounted at /console. `clock` in seconds times sessions; `verify` reads all.
 
+    `sign_ins` counts wrong keys where the API beside it counts them too: an address has one count.
     `url` is where browsers find it, where that is not what requests say; `embed` the sites that may frame the widget.
     Raises ValueError for sites that are none.
     """
@@ -109,18 +115,20 @@ def create_console(
     state = console.state
     state.desk, state.verify = desk, verify
     state.oidc, state.url = oidc, url.rstrip("/")
-    state.sessions, state.sign_ins = Sessions(clock), SignIns(clock)
+    state.sessions, state.sign_ins = Sessions(clock), sign_ins or SignIns(clock)
     state.frame = Frame(Jinja2Templates(_HERE / "templates"), MENU)
-    state.feed, state.bills = traffic.Feed(desk), reconcile.Bills()
-    state.forecasts = Forecasts()
+    state.feed, state.bills = Feed(desk), reconcile.Bills()
+    state.forecasts = Forecasts(desk.patience)
     for router in ROUTERS:
         console.include_router(router)
-    console.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
+    # Files alone: a page that repeats what a URL says beside a form's word would tell of the word by its size.
+    console.mount("/static", GZipMiddleware(StaticFiles(directory=_HERE / "static")), name="static")
     console.add_middleware(_Headers, embed=embed)
     console.add_exception_handler(SignInNeededError, _sign_in)
     console.add_exception_handler(OwnBudgetOnlyError, _own_budget)
     for error in (ActError, TooManyFailuresError, ValueError, RequestValidationError, HTTPException, StoreTroubleError):
         console.add_exception_handler(error, _failed)
+    console.add_exception_handler(BeingComputedError, _computing)
     console.add_exception_handler(Exception, _bug)
     return console
 
@@ -150,7 +158,7 @@ class _Headers:
 
 async def _sign_in(request: Request, error: Exception) -> Response:
     target = error.next if isinstance(error, SignInNeededError) else "/console/"
-    where = f"/console/sign-in?next={target}"
+    where = f"/console/sign-in?next={quote(target, safe='/')}"
     if request.headers.get("hx-request"):
         return Response(status_code=401, headers={"hx-redirect": where})
     return RedirectResponse(where, 303)
@@ -160,6 +168,14 @@ async def _own_budget(request: Request, error: Exception) -> Response:
     if request.method == "GET" and not request.headers.get("hx-request"):
         return RedirectResponse(mine.PATH, 303)
     return _page(request, 403, "This key is for calls: it sees its own budget and nothing else.", {})
+
+
+async def _computing(request: Request, error: Exception) -> Response:
+    """A part of a page that asks again by itself; any other page says when to."""
+    if request.method == "GET" and request.headers.get("hx-request"):
+        frame: Frame = request.app.state.frame
+        return frame.page(request, None, "_computing.html", {"seconds": AGAIN_SECONDS})
+    return _page(request, 503, f"{error}.".capitalize(), {"retry-after": str(AGAIN_SECONDS)})
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -185,10 +201,11 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 async def _bug(request: Request, error: Exception) -> Response:
     log.error("console.bug", path=request.url.path, exc_info=error)
-    return _page(request, 500, "Something went wrong here. The log says what.", {})
+    # What went wrong is answered from outside of all else, also of what adds headers.
+    return _page(request, 500, "Something went wrong here. The log says what.", _HEADERS)
 
 
-def _page(request: Request, status: int, text: str, headers: dict[str, str]) -> Response:
+def _page(request: Request, status: int, text: str, headers: Mapping[str, str]) -> Response:
     frame: Frame = request.app.state.frame
     try:
         seat = present(request, request.app.state.desk)

@@ -18,6 +18,15 @@ _TONES: Mapping[str, int] = MappingProxyType({Outcome.SERVED: 0, Outcome.REFUSED
 
 def daily_spend(rows: Sequence[tuple[str, str, int]], most: int) -> str:
     """Stacked bars of (day, series, nano-dollars): the largest `most` series, the rest together. '' for no spend."""
+    return _daily(rows, most, NANO_PER_DOLLAR, "money")
+
+
+def daily_tokens(rows: Sequence[tuple[str, str, int]], most: int) -> str:
+    """The same of (day, series, tokens)."""
+    return _daily(rows, most, 1, "tokens")
+
+
+def _daily(rows: Sequence[tuple[str, str, int]], most: int, per: int, unit: str) -> str:
     days = sorted({day for day, _, _ in rows})
     totals: dict[str, int] = defaultdict(int)
     cells: dict[tuple[str, str], int] = defaultdict(int)
@@ -35,11 +44,12 @@ def daily_spend(rows: Sequence[tuple[str, str, int]], most: int) -> str:
             "name": name,
             "type": "bar",
             "stack": "spend",
-            "data": [round(cells[day, name] / NANO_PER_DOLLAR, 4) for day in days],
+            "data": [round(cells[day, name] / per, 6) for day in days],
         }
         for name in names
     ]
-    return drawn({"xAxis": {"type": "category", "data": days}, "yAxis": {"type": "value"}, "series": series}, "money")
+    axis = {"type": "category", "data": days, "days": True}
+    return drawn({"xAxis": axis, "yAxis": {"type": "value"}, "series": series}, unit)
 
 
 def burn(view: BurnView, since: str, until: str) -> str:
@@ -95,7 +105,8 @@ def calls_by_outcome(rows: Sequence[tuple[str, str, int]]) -> str:
     ]
     if not series:
         return ""
-    return drawn({"xAxis": {"type": "category", "data": days}, "yAxis": {"type": "value"}, "series": series}, "count")
+    axis = {"type": "category", "data": days, "days": True}
+    return drawn({"xAxis": axis, "yAxis": {"type": "value"}, "series": series}, "count")
 
 
 def drawn(option: dict[str, Any], unit: str) -> str:

@@ -60,14 +60,26 @@ def sessions_of(request: Request) -> Sessions:
 InDesk = Annotated[Desk, Depends(desk_of)]
 
 
-def _session(request: Request) -> Session | None:
+def _session(request: Request, *, uses: bool = True) -> Session | None:
     token = request.cookies.get(COOKIE, "")
-    return sessions_of(request).find(token) if token else None
+    return sessions_of(request).find(token, uses=uses) if token else None
 
 
 def present(request: Request, desk: InDesk) -> Seat:
     """Who is signed in, users too. Raises SignInNeededError, also once their key is revoked or expired."""
-    session = _session(request)
+    return _seat(request, desk, _session(request))
+
+
+def still_present(request: Request, desk: Desk) -> bool:
+    """Whether who asked is still signed in, for answers that go on. Looking on does not use a session: it ends."""
+    try:
+        _seat(request, desk, _session(request, uses=False))
+    except SignInNeededError:
+        return False
+    return True
+
+
+def _seat(request: Request, desk: Desk, session: Session | None) -> Seat:
     if session is not None and session.person is not None:
         return Seat(session.person.actor, session.csrf, session.person.user)
     if session is not None:
@@ -85,9 +97,11 @@ Present = Annotated[Seat, Depends(present)]
 
 
 def seated(seat: Present) -> Seat:
-    """Who is signed in, unless they are there for their own budget alone: OwnBudgetOnlyError."""
+    """Who is signed in. Raises OwnBudgetOnlyError for whoever is there for that alone, ActError where it is nothing."""
     if seat.actor.role is Role.CALLER:
         raise OwnBudgetOnlyError
+    if not seat.may(May.SEE):
+        raise ActError(f"a key with the role {seat.actor.role} sees nothing here", 403)
     return seat
 
 
@@ -133,9 +147,16 @@ def encrypted(request: Request) -> bool:
 
 
 def here(request: Request) -> str:
-    """The page that was asked for, to come back to: only ever a path of the console."""
-    path = request.url.path
-    return quote(path + (f"?{request.url.query}" if request.url.query else ""), safe="/?=&%-._~")
+    """The page that was asked for, to come back to: only ever a path of the console.
+
+    What is no page, like a part of one or a form that was sent, is come back to at the page that it was on.
+    """
+    if request.method != "GET" or request.headers.get("hx-request"):
+        came = urlsplit(request.headers.get("hx-current-url") or request.headers.get("referer") or "")
+        path, query = came.path or "/console/", came.query
+    else:
+        path, query = request.url.path, request.url.query
+    return quote(path + (f"?{query}" if query else ""), safe="/?=&%-._~")
 
 
 def inside(target: str) -> str:

@@ -1,13 +1,11 @@
 """Which forecasts do pages show, without making the same one twice?"""
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Sequence
 
 import msgspec
 
 from upshift.admin.desk import Desk
+from upshift.admin.kept import Kept
 from upshift.admin.signed import draws
 from upshift.model.quarter import Month
 from upshift.planning.budgets import Forecast
@@ -16,45 +14,18 @@ from upshift.planning.forecast import MONTHS, Terms, forecast
 from upshift.planning.outline import BudgetLine, Outline
 from upshift.planning.tornado import Tornado, tornado
 
-V = TypeVar("V")
-
 DRAWS = 4_000
 """Enough for a P95 on a page; the command line takes more."""
 _MOST_BARS = 8
 
 
-class Latest(Generic[V]):
-    """What was made lately, by what it was made of; no more of it than `most`. For any thread."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, V] = OrderedDict()
-
-    def __contains__(self, asked: Hashable) -> bool:
-        with self._lock:
-            return asked in self._kept
-
-    def get(self, asked: Hashable, make: Callable[[], V]) -> V:
-        """What is there, else what `make` makes. Two who ask at the same time may both make it."""
-        with self._lock:
-            if asked in self._kept:
-                self._kept.move_to_end(asked)
-                return self._kept[asked]
-        made = make()
-        with self._lock:
-            self._kept[asked] = made
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-        return made
-
-
 class Forecasts:
     """Forecasts by the hash of the plan, what was drawn from its buffer, and all that was asked of it."""
 
-    def __init__(self, most: int = 24) -> None:
-        self._told: Latest[Forecast] = Latest(most)
-        self._swings: Latest[tuple[Tornado, ...]] = Latest(most)
+    def __init__(self, patience: float | None = None, most: int = 24) -> None:
+        """Who asks waits for `patience` seconds; None is until it is made."""
+        self._told: Kept[Forecast] = Kept(most, patience)
+        self._swings: Kept[tuple[Tornado, ...]] = Kept(most, patience)
 
     def of(
         self,
@@ -69,7 +40,7 @@ class Forecasts:
         """The twelve months from `start` on, after changes, of all workloads or of one.
 
         One is forecast alone as it is among all, for its figures are drawn by its name. Raises ChangeError with all
-        changes that cannot be made.
+        changes that cannot be made, BeingComputedError.
         """
         taken = draws(desk.journal)
 
@@ -86,7 +57,7 @@ class Forecasts:
         return (outline.plan, (), start, candidates, "", draws(desk.journal)) in self._told
 
     def tornados(self, outline: Outline, start: Month, *, candidates: bool = False) -> tuple[Tornado, ...]:
-        """What matters most to each of the three budgets over the same months."""
+        """What matters most to each of the three budgets over the same months. Raises BeingComputedError."""
         terms = Terms(candidates=candidates)
 
         def make() -> tuple[Tornado, ...]:

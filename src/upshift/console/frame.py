@@ -1,20 +1,24 @@
 """How does a page come together: template, menu, who is signed in, tables that can be exported?"""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Depends, Request
 from fastapi.templating import Jinja2Templates
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from upshift import __version__
 from upshift.console.door import CSRF_FIELD, Seat
 from upshift.console.roles import May
-from upshift.console.shown import FILTERS
-from upshift.console.table import Asked, Table
+from upshift.console.shown import FILTERS, budget_path
+from upshift.console.table import Asked, Column, Table, in_pieces
+
+R = TypeVar("R")
 
 _OWN = frozenset({"sort", "q", "format"})
+_KINDS: Mapping[str, str] = MappingProxyType({"csv": "text/csv", "json": "application/json"})
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -25,6 +29,8 @@ class Entry(msgspec.Struct, frozen=True):
     icon: str
     """The name of a symbol in icons.svg."""
     needs: May = May.SEE
+    key: str = ""
+    """What goes there after a `g`."""
 
 
 class Frame:
@@ -34,7 +40,7 @@ class Frame:
         self._templates = templates
         self._menu = menu
         templates.env.filters.update(FILTERS)
-        templates.env.globals.update(version=__version__, May=May, csrf_field=CSRF_FIELD)
+        templates.env.globals.update(version=__version__, May=May, csrf_field=CSRF_FIELD, budget_path=budget_path)
         templates.env.trim_blocks = True
         templates.env.lstrip_blocks = True
 
@@ -61,12 +67,24 @@ class Frame:
 def exported(request: Request, table: Table[Any]) -> Response | None:
     """The table as a file, where the URL asks for that."""
     form = request.query_params.get("format", "")
-    if form not in {"csv", "json"}:
+    if form not in _KINDS:
         return None
+    text = table.to_csv() if form == "csv" else table.to_json()
+    return Response(text, media_type=f"{_KINDS[form]}; charset=utf-8", headers=_saved(request, form))
+
+
+def all_of_it(request: Request, columns: Sequence[Column[R]], rows: Iterator[R], asked: Asked) -> Response | None:
+    """Everything that a page lists, not what it shows of it alone, as a file, where the URL asks for that."""
+    form = request.query_params.get("format", "")
+    if form not in _KINDS:
+        return None
+    pieces = in_pieces(columns, rows, asked, form)
+    return StreamingResponse(pieces, media_type=f"{_KINDS[form]}; charset=utf-8", headers=_saved(request, form))
+
+
+def _saved(request: Request, form: str) -> dict[str, str]:
     name = request.url.path.strip("/").replace("console/", "").replace("/", "-") or "table"
-    text, kind = (table.to_csv(), "text/csv") if form == "csv" else (table.to_json(), "application/json")
-    headers = {"content-disposition": f'attachment; filename="{name}.{form}"'}
-    return Response(text, media_type=f"{kind}; charset=utf-8", headers=headers)
+    return {"content-disposition": f'attachment; filename="{name}.{form}"'}
 
 
 def gone_to(request: Request, path: str) -> Response:

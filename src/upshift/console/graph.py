@@ -12,8 +12,8 @@ LONGEST = 21
 """Letters of a name that are written; the rest is cut off."""
 _LEAST_GAP, _LETTER = 60.0, 6.5
 _LEAST_HEIGHT = 48
-_PORT = 26
-"""Between two lines that end at one side of a node."""
+_PORT = 34
+"""Between two lines that end at one side of a node: room for a name below one and one above the next."""
 _BETWEEN = 26
 _EDGE = 16
 _SWEEPS = 8

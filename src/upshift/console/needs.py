@@ -1,12 +1,14 @@
-"""What waits for somebody: sign-offs, steps, budgets, contracts, forecasts?"""
+"""What waits for somebody: playbooks, sign-offs, steps, budgets, contracts, forecasts?"""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from urllib.parse import quote
 
 import msgspec
 
 from upshift.admin.burn import BurnsView
 from upshift.admin.calibrated import CalibrationView
+from upshift.admin.playbook_views import RunView
 from upshift.admin.portfolio_views import QuarterView, StandingView
 from upshift.console.roles import May, may
 from upshift.model.key import Role
@@ -31,13 +33,24 @@ def needs(
     standings: Sequence[StandingView],
     quarters: Sequence[QuarterView],
     year: BurnsView | None,
-    calibrated: tuple[CalibrationView, ...],
+    calibrated: tuple[CalibrationView, ...] | None,
     snapshot: Snapshot | None,
     today: date,
+    runs: Sequence[RunView] = (),
 ) -> list[Need]:
-    """The most pressing first."""
-    found = [*_uncovered(standings), *_hours(quarters), *_burning(year), *_overdue(snapshot, today)]
+    """The most pressing first. `calibrated` is None while the last quarter's forecast is being computed."""
+    found = [*_asking(role, runs), *_uncovered(standings), *_hours(quarters), *_burning(year)]
+    found += _overdue(snapshot, today)
     return [*found, *_signing(role, standings), *_moving(standings), *_recalibrating(calibrated)]
+
+
+def _asking(role: Role, runs: Sequence[RunView]) -> Iterator[Need]:
+    """Playbooks whose gate waits for a person: a change that is half done."""
+    for each in runs:
+        if each.waits_for:
+            whom = "you" if role.value in each.waits_for else " or ".join(each.waits_for)
+            text = f"the playbook {each.run} waits for {whom}: {each.needs[0]}"
+            yield Need("asked", text, f"/console/playbooks/{quote(each.run)}")
 
 
 def _uncovered(standings: Sequence[StandingView]) -> Iterator[Need]:
@@ -93,7 +106,10 @@ def _moving(standings: Sequence[StandingView]) -> Iterator[Need]:
         yield Need("may move", text, "/console/workloads?sort=may")
 
 
-def _recalibrating(calibrated: tuple[CalibrationView, ...]) -> Iterator[Need]:
+def _recalibrating(calibrated: tuple[CalibrationView, ...] | None) -> Iterator[Need]:
+    if calibrated is None:
+        yield Need("watch", "last quarter's forecast is being computed, to be held against what came", "/console/")
+        return
     names = [each.workload for each in calibrated if each.proposed]
     if names:
         text = f"the review of {calibrated[0].quarter} is due: inputs of {_named(names)} should be refreshed"

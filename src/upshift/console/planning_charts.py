@@ -18,6 +18,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _MOST_SIZES = 240
 _NAMES = 146
 """How wide names beside bars may be, in pixels."""
+_ONE_LINE = 21
+"""Letters that have room there."""
 
 
 def month_name(month: Month) -> str:
@@ -81,8 +83,9 @@ def most(of: Tornado) -> str:
             ("at its high", 2, [each.high for each in bars]),
         )
     ]
-    names: dict[str, Any] = {"type": "category", "data": [each.input for each in bars]}
-    names |= {"axisLabel": {"width": _NAMES - 10, "overflow": "truncate", "hideOverlap": False}}
+    names: dict[str, Any] = {"type": "category", "data": [_in_two(each.input) for each in bars]}
+    label = {"width": _NAMES - 10, "overflow": "truncate", "hideOverlap": False, "fontSize": 11, "lineHeight": 13}
+    names |= {"axisLabel": label}
     grid = {"left": _NAMES, "right": 18, "top": 36, "bottom": 26}
     values = {"type": "value", "splitNumber": 3}
     return drawn({"xAxis": values, "yAxis": names, "series": series, "grid": grid}, unit)
@@ -169,6 +172,11 @@ def _ticks(name: str, values: Sequence[float | None]) -> dict[str, Any]:
 
 def _scaled(of: Quantiles | None, scale: float, field: str) -> float | None:
     return None if of is None else _short(getattr(of, field) / scale)
+
+
+def _in_two(name: str) -> str:
+    """A long name on two lines: the workload's, and its input's."""
+    return name.replace(".", ".\n", 1) if len(name) > _ONE_LINE else name
 
 
 def _short(value: float) -> float:

@@ -16,6 +16,7 @@ class May(StrEnum):
     GRANT = "lift a ceiling"
     OPT_IN = "decide about pay-as-you-go"
     SIGN = "sign a workload off"
+    DRAW = "draw on the buffer"
     RUN = "start, override and abort a playbook"
     APPLY = "put a plan in force"
     KEYS = "issue and revoke keys"
@@ -28,12 +29,13 @@ _ALL_BUT = frozenset(May) - {May.MINE, May.OPT_IN, May.SIGN}
 ROLES: Mapping[Role, frozenset[May]] = MappingProxyType(
     {
         Role.ADMIN: _ALL_BUT,
-        Role.FINANCE: frozenset({May.SEE, May.SEE_PLAN, May.SIGN, May.VERIFY, May.EXPORT}),
+        Role.FINANCE: frozenset({May.SEE, May.SEE_PLAN, May.SIGN, May.DRAW, May.VERIFY, May.EXPORT}),
         Role.ENGINEERING: frozenset({May.SEE, May.SEE_PLAN, May.SIGN, May.RUN}),
         Role.VIEWER: frozenset({May.SEE, May.SEE_PLAN}),
         Role.TENANT_ADMIN: frozenset({May.SEE, May.OPT_IN, May.KEYS, May.EXPORT}),
         Role.POD_LEAD: frozenset({May.SEE, May.MINE}),
         Role.CALLER: frozenset({May.MINE}),
+        Role.METRICS: frozenset(),
     }
 )
 

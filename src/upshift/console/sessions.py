@@ -51,8 +51,8 @@ class Sessions:
         self._open[_name(token)] = Session(digest, person, secrets.token_urlsafe(24), now, now)
         return token
 
-    def find(self, token: str) -> Session | None:
-        """The session of a token, unless it was idle or open for too long."""
+    def find(self, token: str, *, uses: bool = True) -> Session | None:
+        """The session of a token, unless it was idle or open for too long. What does not use it keeps it idle."""
         name, now = _name(token), self._clock()
         session = self._open.get(name)
         if session is None:
@@ -60,7 +60,8 @@ class Sessions:
         if now - session.seen > IDLE_SECONDS or now - session.opened > LONGEST_SECONDS:
             del self._open[name]
             return None
-        session.seen = now
+        if uses:
+            session.seen = now
         return session
 
     def close(self, token: str) -> None:

@@ -1,6 +1,7 @@
 """How are amounts, times and shares written on a page?"""
 
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
@@ -37,6 +38,11 @@ def share(value: float | None, digits: int = 0) -> str:
     return DASH if value is None else f"{100 * value:.{digits}f}%"
 
 
+def budget_path(tenant: str, workload: str, user: str) -> str:
+    """Where a user's budgets of a workload are shown, whatever the names say."""
+    return "/console/budgets/" + "/".join(quote(each, safe="") for each in (tenant, workload, user))
+
+
 def ms(value: float | None) -> str:
     """'840 ms', '1.24 s', '3.2 min'."""
     if value is None:
@@ -45,6 +51,11 @@ def ms(value: float | None) -> str:
         return f"{value:.0f} ms"
     seconds = value / 1000
     return f"{seconds:.2f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
+
+
+def ms_fine(value: float) -> str:
+    """'0.35 ms' below ten, else as `ms`."""
+    return f"{value:.2f} ms" if 0 < value < 10 else ms(value)
 
 
 def span(seconds: float | None) -> str:
@@ -81,8 +92,8 @@ def when(moment: str | datetime | int | None, form: str = "time") -> Markup:
 
 
 def words(code: str) -> str:
-    """'client left' of 'client_left'."""
-    return code.replace("_", " ").replace("-", " ")
+    """'client left' of 'client_left'; 'budget reached: answer ended' of 'budget-reached:answer-ended'."""
+    return code.replace("_", " ").replace("-", " ").replace(":", ": ")
 
 
 def short(text: str, most: int = 12) -> Markup:
@@ -98,6 +109,7 @@ FILTERS = {
     "count": count,
     "share": share,
     "ms": ms,
+    "ms_fine": ms_fine,
     "span": span,
     "when": when,
     "words": words,

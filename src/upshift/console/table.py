@@ -5,6 +5,8 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
+from itertools import islice
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
@@ -57,6 +59,8 @@ class Column(msgspec.Struct, Generic[R], frozen=True):
     """Left out on a phone."""
     missing: str = ""
     """What is written for None, where that is not simply unknown."""
+    taken_only: bool = False
+    """Not on the page, which would be too wide; in exports, found by a search and in `sort` of the URL."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -78,18 +82,21 @@ class Asked(msgspec.Struct, frozen=True):
 class Table(Generic[R]):
     """Rows in the order and selection that a URL asks for."""
 
-    def __init__(self, columns: Sequence[Column[R]], rows: Sequence[R], asked: Asked, first: str = "") -> None:
-        """`first` is the sort where the URL asks for none; empty leaves the rows as they come."""
+    def __init__(
+        self, columns: Sequence[Column[R]], rows: Sequence[R], asked: Asked, first: str = "", most: int = MOST_ROWS
+    ) -> None:
+        """`first` is the sort where the URL asks for none; empty leaves the rows as they come. `most` are shown."""
         self.columns = columns
         self.asked = asked
         self.sort = asked.sort if asked.sort.lstrip("-") in {each.name for each in columns} else first
         self.all = len(rows)
+        self._most = most
         self.rows = self._sorted([row for row in rows if self._wanted(row)])
 
     @property
     def shown(self) -> Sequence[R]:
         """The rows of the page."""
-        return self.rows[:MOST_ROWS]
+        return self.rows[: self._most]
 
     def order(self, column: Column[R]) -> str:
         """'ascending', 'descending' or 'none', as ARIA says it."""
@@ -107,11 +114,12 @@ class Table(Generic[R]):
         """The URL that gives all rows as csv or json."""
         return self.asked.url(format=form)
 
-    def to_csv(self) -> str:
-        """All rows for a spreadsheet, with values as they are kept."""
+    def to_csv(self, *, titled: bool = True) -> str:
+        """All rows for a spreadsheet, with values as they are kept; `titled` with the names of the columns first."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\r\n")
-        writer.writerow([column.name for column in self.columns])
+        if titled:
+            writer.writerow([column.name for column in self.columns])
         for row in self.rows:
             writer.writerow([_cell(column.value(row)) for column in self.columns])
         return out.getvalue()
@@ -135,10 +143,29 @@ class Table(Generic[R]):
         column = next((each for each in self.columns if each.name == self.sort.lstrip("-")), None)
         if column is None:
             return rows
-        known = [row for row in rows if column.value(row) is not None]
-        unknown = [row for row in rows if column.value(row) is None]
-        known.sort(key=lambda row: _key(column.value(row)), reverse=self.sort.startswith("-"))
-        return known + unknown
+        told = [(column.value(row), row) for row in rows]
+        known = [(_key(value), row) for value, row in told if value is not None]
+        known.sort(key=itemgetter(0), reverse=self.sort.startswith("-"))
+        return [row for _, row in known] + [row for value, row in told if value is None]
+
+
+def in_pieces(columns: Sequence[Column[R]], rows: Iterator[R], asked: Asked, form: str) -> Iterator[str]:
+    """All rows that are sought, as csv or json, piece by piece in the order they come: there may be millions."""
+    sought = msgspec.structs.replace(asked, sort="")
+    first = True
+    if form == "json":
+        yield "["
+    while piece := list(islice(rows, MOST_ROWS)):
+        table = Table(columns, piece, sought)
+        if form == "csv":
+            yield table.to_csv(titled=first)
+        elif table.rows:
+            yield ("" if first else ", ") + table.to_json()[1:-1]
+        first = first and form == "json" and not table.rows
+    if form == "json":
+        yield "]"
+    elif first:
+        yield Table(columns, [], sought).to_csv()
 
 
 def _key(value: Any) -> Any:

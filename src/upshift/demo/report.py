@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from upshift.demo.past import Past
 from upshift.demo.replay import Seen
 from upshift.model.entry import Alert
 from upshift.model.money import show_money
@@ -32,7 +33,10 @@ class WorkloadSpend(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The demo's outcome; what `upshift demo --once --json` prints."""
+    """The demo's outcome; what `upshift demo --once --json` prints.
+
+    All is of the replay, but `simulated`, the days before it, and `verification`, which is of the whole ledger.
+    """
 
     calls: int
     spend: dict[str, WorkloadSpend]
@@ -48,9 +52,12 @@ class Report(msgspec.Struct, frozen=True):
     added_latency_ms: dict[str, float]
     seconds: float
     plan: str
+    simulated: Past
 
 
-def report(journal: Journal, db: Path, seen: Seen, began: Instant, ended: Instant, seconds: float) -> Report:
+def report(
+    journal: Journal, db: Path, seen: Seen, began: Instant, ended: Instant, seconds: float, past: Past
+) -> Report:
     """Read everything back from the ledger's file."""
     rows = journal.usage([Dimension.WORKLOAD], began, ended)
     checked = verify(db)
@@ -63,13 +70,14 @@ def report(journal: Journal, db: Path, seen: Seen, began: Instant, ended: Instan
         overage=sum(row.overage for row in rows),
         refusals=sum(row.refused for row in rows),
         failures=sum(row.failed for row in rows),
-        records=checked.calls,
+        records=checked.calls - past.calls,
         verified=checked.ok,
         verification=checked,
         clients_saw=dict(seen.outcomes),
-        added_latency_ms=_added(journal),
+        added_latency_ms=_added(journal, began),
         seconds=round(seconds, 1),
         plan=plan.hash if plan is not None else "",
+        simulated=past,
     )
 
 
@@ -97,9 +105,10 @@ def _alert(alert: Alert) -> dict[str, str | int]:
     }
 
 
-def _added(journal: Journal) -> dict[str, float]:
+def _added(journal: Journal, began: Instant) -> dict[str, float]:
     """Quantiles of the time a call spent inside the gateway, by its own record."""
-    spent = sorted(call.record.overhead_us for call in journal.calls(limit=100_000) if call.record.served_model)
+    records = (call.record for call in journal.calls(limit=100_000))
+    spent = sorted(one.overhead_us for one in records if one.served_model and one.started >= began)
     if not spent:
         return {}
     return {
@@ -160,9 +169,12 @@ def _alert_table(alerts: Sequence[dict[str, str | int]]) -> RenderableType:
 def _closing(report: Report) -> Text:
     added = report.added_latency_ms
     verified = "verified" if report.verified else "NOT SOUND"
+    past = report.simulated
     return Text(
         f"{report.calls} calls in {report.seconds} s; {report.records} records; ledger {verified}"
         f" ({report.verification.entries} entries in {report.verification.groups} commits).\n"
+        f"The {past.days:g} days before, with {past.calls:,} calls of a team of agents and its playbook, were simulated"
+        " on a fast clock.\n"
         f"Time spent inside the gateway per call: p50 {added.get('p50', 0)} ms, p99 {added.get('p99', 0)} ms"
         " (on a machine that also runs the clients and the provider).",
         style="bold" if report.verified else "bold red",

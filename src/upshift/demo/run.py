@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 import time
+from calendar import month_name
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,11 +20,16 @@ import msgspec
 from upshift.admin.desk import Actor, Desk
 from upshift.admin.portfolio import sign
 from upshift.app import open_desk
+from upshift.demo.past import DAY, LASTED, Past, live
 from upshift.demo.replay import Clients, Seen, replay
 from upshift.demo.report import Report, report
 from upshift.demo.story import CAST, Part, script
+from upshift.demo.team import TENANT, WORKLOAD
+from upshift.gateway.clock import HandClock
+from upshift.model.ids import KeyId
 from upshift.model.key import Role
 from upshift.model.quarter import Quarter
+from upshift.model.span import Instant, to_datetime
 from upshift.planning.outline import BudgetLine, Outline, Status
 from upshift.simulated.traces import conversation
 
@@ -46,13 +51,25 @@ class Stage(msgspec.Struct, frozen=True):
     secrets: Mapping[Part, str]
     visitor: str
     admin_key: str
+    past: Past
+
+
+class _Keys(msgspec.Struct, frozen=True):
+    secrets: dict[Part, str]
+    visitor: str
+    admin: str
+    engineer: Actor
+    team: KeyId
 
 
 @contextlib.contextmanager
-def stage(folder: Path, port: int, admin_port: int, say: Callable[[str], None]) -> Iterator[Stage]:
+def stage(
+    folder: Path, port: int, admin_port: int, say: Callable[[str], None], seen: Callable[[float], None]
+) -> Iterator[Stage]:
     """Set everything up in an empty folder, and take the processes down again at the end.
 
-    Ports that are taken are replaced by free ones. Raises DemoError.
+    Ports that are taken are replaced by free ones. `seen` is told how much of the past has been lived through, 0 to 1.
+    Raises DemoError.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -60,7 +77,9 @@ def stage(folder: Path, port: int, admin_port: int, say: Callable[[str], None]) 
     provider = f"http://127.0.0.1:{provider_port}"
     plan = folder / "plan.yaml"
     template = files("upshift.demo").joinpath("plan.yaml").read_text()
-    plan.write_text(_filled(template, provider))
+    until = time.time_ns() // 1000
+    clock = HandClock(until - LASTED)
+    plan.write_text(_filled(template, provider, until))
     db = folder / "upshift.db"
     processes: list[subprocess.Popen[str]] = []
     try:
@@ -69,9 +88,11 @@ def stage(folder: Path, port: int, admin_port: int, say: Callable[[str], None]) 
             _start(folder, "provider", ["-m", "upshift.simulated", "--port", str(provider_port), "--speed", "20"])
         )
         _wait_for(provider_port, processes[-1], folder / "provider.log")
-        desk = open_desk(db)
+        desk = open_desk(db, clock)
         try:
-            secrets, visitor, admin_key = _keys(desk, plan)
+            keys = _keys(desk, plan)
+            say(f"simulating the last {LASTED // DAY} days of a team of agents on a fast clock")
+            past = asyncio.run(live(db, desk, clock, keys.engineer, keys.team, until, seen))
         finally:
             desk.journal.close()
         say("starting the gateway")
@@ -92,9 +113,10 @@ def stage(folder: Path, port: int, admin_port: int, say: Callable[[str], None]) 
             gateway=f"http://127.0.0.1:{port}",
             admin=f"http://127.0.0.1:{admin_port}",
             provider=provider,
-            secrets=secrets,
-            visitor=visitor,
-            admin_key=admin_key,
+            secrets=keys.secrets,
+            visitor=keys.visitor,
+            admin_key=keys.admin,
+            past=past,
         )
     finally:
         for process in reversed(processes):
@@ -117,19 +139,19 @@ def act(on: Stage, calls: int, seconds: float, seed: int, progress: Callable[[in
     desk = open_desk(on.db)
     try:
         took = time.monotonic() - started
-        return report(desk.journal, on.db, seen, began, time.time_ns() // 1000 + 1, took), seen
+        return report(desk.journal, on.db, seen, began, time.time_ns() // 1000 + 1, took, on.past), seen
     finally:
         desk.journal.close()
 
 
-def _keys(desk: Desk, plan: Path) -> tuple[dict[Part, str], str, str]:
-    """Apply the plan and issue a key per user, one for the app, and one for whoever watches."""
+def _keys(desk: Desk, plan: Path) -> _Keys:
+    """Apply the plan and issue a key per user, one for the app, one for the team, and one for whoever watches."""
     first = desk.first_admin()
     if first is None:
         raise DemoError("the demo's folder was not empty")
     admin = Actor("demo", Role.ADMIN)
     checked = desk.check([plan])
-    _sign(desk, admin, checked.outline)
+    engineer = _sign(desk, admin, checked.outline)
     desk.apply(checked, admin)
     app = desk.issue(admin, name="sales-app", tenant="acme", workloads=["call-summaries"]).secret
     secrets = {
@@ -141,26 +163,37 @@ def _keys(desk: Desk, plan: Path) -> tuple[dict[Part, str], str, str]:
     consenting = desk.issue(admin, role=Role.TENANT_ADMIN, name="ada", tenant="acme").secret
     desk.opt_in(desk.actor_of(consenting), tenant="acme", workload="call-summaries", limit=None)
     visitor = desk.issue(admin, name="you", tenant="globex", user="you", workloads=["docs-qa"]).secret
-    return secrets, visitor, first.secret
+    team = desk.issue(admin, name="research desk", tenant=TENANT, workloads=[WORKLOAD]).key.id
+    return _Keys(secrets, visitor, first.secret, engineer, team)
 
 
-def _filled(template: str, provider: str) -> str:
-    """The plan with its provider, and with quarters that are not over."""
-    present = Quarter.of(datetime.now(UTC).date())
+def _filled(template: str, provider: str, now: Instant) -> str:
+    """The plan with its provider, with quarters and a year that are not over, and contracts that were read lately."""
+    present = Quarter.of(to_datetime(now).date())
     words = ("${THIS_QUARTER}", "${NEXT_QUARTER}", "${QUARTER_AFTER}")
-    text = template.replace("${SIMULATED}", provider)
+    began = to_datetime(now - LASTED)
+    reviewed = to_datetime(now - LASTED - 30 * DAY).date().isoformat()
+    text = template.replace("${SIMULATED}", provider).replace("${REVIEWED}", reviewed)
+    text = text.replace("${YEAR_BEGINS}", month_name[began.month])
     for ahead, word in enumerate(words):
         text = text.replace(word, str(present.plus(ahead)))
     return text
 
 
-def _sign(desk: Desk, admin: Actor, outline: Outline) -> None:
-    """Both sides sign for what is planned and committed; of what is still a candidate only engineering did."""
-    for role, name in ((Role.ENGINEERING, "Edith Okoye"), (Role.FINANCE, "Fay Meyer")):
-        person = desk.actor_of(desk.issue(admin, role=role, name=name).secret)
+def _sign(desk: Desk, admin: Actor, outline: Outline) -> Actor:
+    """Both sides sign for what is planned and committed; of what is still a candidate only engineering did.
+
+    Returns who signs for engineering.
+    """
+    engineer, accountant = (
+        desk.actor_of(desk.issue(admin, role=role, name=name).secret)
+        for role, name in ((Role.ENGINEERING, "Edith Okoye"), (Role.FINANCE, "Fay Meyer"))
+    )
+    for person in (engineer, accountant):
         for row in outline.rows:
-            if row.estimate is not None and (row.status is not Status.CANDIDATE or role is Role.ENGINEERING):
+            if row.estimate is not None and (row.status is not Status.CANDIDATE or person is engineer):
                 sign(desk, person, outline, workload=row.id, budgets=tuple(BudgetLine))
+    return engineer
 
 
 def _start(folder: Path, name: str, arguments: list[str]) -> subprocess.Popen[str]:

@@ -127,9 +127,10 @@ class JournalActs:
         span, needs = self._gatherer.steady(run, action.parameters, at)
         names = texts(action.parameters, "metrics")
         made, lacking = [], []
-        structure = self._gatherer.sources.structure()
+        sources = self._gatherer.sources
+        structure, zone = sources.structure(), sources.zone(scope_of(run))
         for name, seen in self._gatherer.observed(run, names, span).items():
-            found = freeze(metric(name), scope_of(run), structure, seen, needs)
+            found = freeze(metric(name), scope_of(run), structure, seen, needs, zone)
             if isinstance(found, Baseline):
                 made.append(found)
             else:
@@ -137,7 +138,10 @@ class JournalActs:
         return made, lacking
 
     def _freeze(self, action: Action, run: Run, at: Instant) -> Outcome:
-        made, lacking = self._frozen(action, run, at)
+        try:
+            made, lacking = self._frozen(action, run, at)
+        except ValueError as error:
+            return NotYet(str(error))
         for one in made:
             document = msgspec.json.encode(one, order="deterministic").decode()
             self._decide(_BASELINE + one.id, at, FROZEN, one.id, {"metric": one.metric.name, "document": document})

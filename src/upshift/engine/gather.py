@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 
 from upshift.evidence.baseline import Baseline, Needs, Retired, Structure, lacking, still_valid
-from upshift.evidence.measurement import Measurement, Observations, Of, Scope, Span, measure
-from upshift.evidence.metrics import Recorded, metric, observe, select
+from upshift.evidence.measurement import Measurement, Observations, Scope, Span, measure, read_scope
+from upshift.evidence.metrics import Recorded, metric, observe, select, session_of
 from upshift.evidence.pattern import HOUR
 from upshift.evidence.regression import Verdict, Watch, look
 from upshift.evidence.tally import Tally, empty, push
@@ -17,11 +17,12 @@ from upshift.evidence.weigh import Rules
 from upshift.model.feedback import Escalation, Feedback, Operation, TaskEnded
 from upshift.model.metered import Metered
 from upshift.model.span import MICROS, Instant
+from upshift.planning.days import Calendar, closed_at
 from upshift.planning.measurements import read_measured
 from upshift.planning.next_agent import CREDIBLY, Advice, advise
 from upshift.planning.team import study
 from upshift.planning.usl import Shape
-from upshift.playbook.advance import criteria
+from upshift.playbook.advance import FREEZE, changing, criteria
 from upshift.playbook.book import Answer, Criterion, Value
 from upshift.playbook.checks import Check, number, texts
 from upshift.playbook.facts import Capacity, ContractState, Facts, Frozen, Judgement, Need, Readiness
@@ -30,7 +31,7 @@ from upshift.playbook.standing import Standing
 from upshift.traffic.staged import takes_part
 
 QUARTER = HOUR // 4
-_SETTLING = 5 * 60 * MICROS
+SETTLING = 5 * 60 * MICROS
 """A call that began so long ago is recorded, or was given up."""
 _BEFORE = 6 * HOUR
 """How long before its end a task may have begun: so far back its calls are looked for."""
@@ -38,6 +39,8 @@ _OF_TASKS = frozenset(("tokens-per-task", "cost-per-task", "escalation-rate", "r
 _ANEW = 24 * HOUR
 """After every day of a phase the sums are made anew, with what was reported late; so they are when a window ends."""
 _DAYS, _VALUES = 14.0, 200
+
+_judgement = msgspec.json.Decoder(Judgement).decode
 
 Split: TypeAlias = Callable[[str], bool]
 
@@ -66,22 +69,21 @@ class Sources(Protocol):
 
     def retired(self) -> tuple[Retired, ...]: ...
 
+    def calendar(self) -> Calendar:
+        """On which days things may change. Raises ValueError where that cannot be read."""
+
+    def zone(self, scope: Scope) -> str:
+        """The time zone whose clocks the people of a scope live by."""
+
 
 def settled(now: Instant) -> Instant:
     """Up to when everything is recorded: the end of a quarter of an hour, so that looks add up to the same."""
-    return (now - _SETTLING) // QUARTER * QUARTER
+    return (now - SETTLING) // QUARTER * QUARTER
 
 
 def scope_of(run: Run) -> Scope:
     """Whose figures a run watches. Raises ValueError for a text that names nobody."""
-    kind, _, name = run.started.inputs.get("scope", "system").strip().partition(" ")
-    try:
-        of = Of(kind)
-    except ValueError:
-        raise ValueError(f"the scope {kind!r} is none; there are {', '.join(Of)}") from None
-    if (of is Of.SYSTEM) == bool(name):
-        raise ValueError("a scope is 'system', or a kind and a name like 'workload chat'")
-    return Scope(of, name.strip())
+    return read_scope(run.started.inputs.get("scope", "system"))
 
 
 def planned_interfaces(run: Run) -> tuple[str, ...]:
@@ -105,15 +107,37 @@ class Gatherer:
         self._checks = checks
         self._sums: dict[tuple[str, int, str], _Seen] = {}
         self._capacity: dict[tuple[str, float], Capacity] = {}
-        self._observed: tuple[object, dict[str, Observations]] = (None, {})
+        self._observed: dict[tuple[str, tuple[str, ...]], tuple[Span, dict[str, Observations]]] = {}
 
     def findings(self, run: Run, now: Instant) -> tuple[Finding, ...]:
-        """The answer of every check of the present gate."""
-        return tuple(self._finding(run, phase, one, now) for phase, one in criteria(run.book, run.visit) if one.check)
+        """The answer of every check of the present gate, and of a freeze that keeps it shut."""
+        found = (self._finding(run, phase, one, now) for phase, one in criteria(run.book, run.visit) if one.check)
+        return (*found, *self.freeze(run, now))
+
+    def freeze(self, run: Run, now: Instant) -> tuple[Finding, ...]:
+        """What the plan's calendar says against changing what is in force when the window of a run ends; or now, where
+        that has passed. Nothing where nothing does.
+        """
+        phase = changing(run)
+        if phase is None:
+            return ()
+        try:
+            shut = closed_at(self.sources.calendar(), max(now, run.visit.due) if run.visit.ready else now)
+        except ValueError as error:
+            return (Finding(phase=phase.name, criterion=FREEZE.name, answer=Answer.BROKEN, says=(str(error),)),)
+        if shut is None:
+            return ()
+        until = "it says of no later day that anything may" if shut.opens is None else f"it waits until {shut.opens}"
+        says = f"{'; '.join(shut.why)}; {phase.name} would change what is in force: {until}"
+        return (
+            Finding(phase=phase.name, criterion=FREEZE.name, answer=Answer.WAITING, says=(says,), until=shut.until),
+        )
 
     def forget(self, run: str) -> None:
         """Drop what was kept of a run that is over."""
         self._sums = {key: kept for key, kept in self._sums.items() if key[0] != run}
+        self._capacity = {key: kept for key, kept in self._capacity.items() if key[0] != run}
+        self._observed = {key: kept for key, kept in self._observed.items() if key[0] != run}
 
     def _finding(self, run: Run, phase: str, criterion: Criterion, now: Instant) -> Finding:
         check = self._checks.get(criterion.check)
@@ -134,7 +158,9 @@ class Gatherer:
 
     def _judge(self, check: Check, run: Run, criterion: Criterion, now: Instant) -> Judgement:
         try:
-            return check.judge(criterion.parameters, self.facts(run, check.needs, criterion.parameters, now))
+            found = check.judge(criterion.parameters, self.facts(run, check.needs, criterion.parameters, now))
+            # Read again as it will be kept: what cannot be read back would be in the record for ever.
+            return _judgement(msgspec.json.encode(found))
         except Exception as error:  # noqa: BLE001 - a check may be anybody's, and one that breaks is no pass
             return Judgement(answer=Answer.BROKEN, says=(f"the check {check.name} broke: {error!r}",))
 
@@ -200,14 +226,15 @@ class Gatherer:
 
     def observed(self, run: Run, names: Sequence[str], span: Span) -> dict[str, Observations]:
         """What was observed of metrics, by name, in the scope of a run."""
-        scope, around = scope_of(run), Span(span.start - _BEFORE, span.end)
-        key = (run.id, scope, span, tuple(names))
-        if key != self._observed[0]:
-            # A gate looks at it, and the action that follows freezes it.
-            narrow, wide = _sides(scope, span, self.sources.calls(around), self.sources.feedback(around), None)
-            found = {name: observe(metric(name), wide if name in _OF_TASKS else narrow) for name in names}
-            self._observed = (key, found)
-        return self._observed[1]
+        scope, around, key = scope_of(run), Span(span.start - _BEFORE, span.end), (run.id, tuple(names))
+        kept = self._observed.get(key)
+        if kept is not None and kept[0] == span:
+            # Every look within a quarter of an hour is at the same, and the action that follows freezes it.
+            return kept[1]
+        narrow, wide = _sides(scope, span, self.sources.calls(around), self.sources.feedback(around), None)
+        found = {name: observe(metric(name), wide if name in _OF_TASKS else narrow) for name in names}
+        self._observed[key] = (span, found)
+        return found
 
     def _readiness(
         self, run: Run, names: Sequence[str], parameters: Mapping[str, Value], now: Instant
@@ -330,12 +357,12 @@ def _sides(
     inside = [one for one in calls if one.started >= span.start and own(one.session)]
     told = [one for one in feedback if one.at >= span.start and own(one.origin.session)]
     narrow = select(scope, span, inside, told)
-    sessions = {one.origin.session for one in told if isinstance(one, TaskEnded)}
+    sessions = {session_of(one.origin) for one in told if isinstance(one, TaskEnded)}
     around = select(
         scope,
         Span(span.start - _BEFORE, span.end),
-        [one for one in calls if one.session in sessions],
-        [one for one in feedback if isinstance(one, Escalation | Operation) and one.origin.session in sessions],
+        [one for one in calls if session_of(one) in sessions],
+        [one for one in feedback if isinstance(one, Escalation | Operation) and session_of(one.origin) in sessions],
     )
     tasks = tuple(one for one in narrow.feedback if isinstance(one, TaskEnded))
     return narrow, Recorded(scope, span, around.calls, (*around.feedback, *tasks))

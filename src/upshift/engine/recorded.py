@@ -1,30 +1,42 @@
 """Where does what a playbook looks at come from: the journal's records and decisions?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from upshift.engine.act import FROZEN, REINSTATED, RETIRED
+from upshift.engine.gather import SETTLING
 from upshift.evidence.baseline import Baseline, Retired, Structure
-from upshift.evidence.measurement import Span
+from upshift.evidence.measurement import Scope, Span
 from upshift.evidence.pattern import HOUR
-from upshift.model.feedback import Feedback
+from upshift.model.feedback import Feedback, counted
 from upshift.model.ids import PlanHash
 from upshift.model.metered import Metered
 from upshift.model.span import Instant, to_datetime
-from upshift.plan_file import compile_document
+from upshift.plan_file.compiled import compile_plan, of_document
+from upshift.plan_file.declared import Plan
+from upshift.plan_file.outlined import calendar_of
+from upshift.plan_file.prices import Terms
+from upshift.planning.days import Calendar
 from upshift.playbook.facts import ContractState
 from upshift.playbook.standing import KINDS, Standing, standing
+from upshift.store.entries import CALLS
 from upshift.store.journal import Journal
+from upshift.traffic.clocks import zone_of
 from upshift.traffic.interfaces import delivery_of
 from upshift.traffic.snapshot import Snapshot
 
 _PAGE = 2_000
 _ALL = 1_000_000
+_HELD_HOURS = 12
 _LONGEST_CALL = HOUR
 """Calls are listed by their end: one that began in a span ended at most so long after."""
 
 _decode = msgspec.json.Decoder(Baseline).decode
+
+
+def _read_of(plan: Plan, terms: Mapping[str, Terms], hash_: PlanHash) -> tuple[Snapshot, Calendar]:
+    return compile_plan(plan, terms, hash_), calendar_of(plan.calendar)
 
 
 class JournalSources:
@@ -37,11 +49,22 @@ class JournalSources:
         self._journal = journal
         self._now = now
         self._baselines: dict[str, Baseline] = {}
-        self._plan: tuple[PlanHash, Snapshot] | None = None
+        self._plan: tuple[PlanHash, Snapshot, Calendar] | None = None
+        self._read: tuple[Span, list[Metered]] | None = None
+        """The last span that was read, for what is asked of it next: its reports, and the other runs' looks at it."""
 
     def calls(self, span: Span) -> Sequence[Metered]:
+        if self._read is not None and self._read[0] == span:
+            return self._read[1]
+        found = self._calls(span)
+        # What is not over yet may still change.
+        self._read = (span, found) if span.end <= self._now() - SETTLING else None
+        return found
+
+    def _calls(self, span: Span) -> list[Metered]:
         found: list[Metered] = []
-        before: int | None = None
+        over = self._journal.entries(CALLS, limit=1, until=span.end + _LONGEST_CALL)
+        before = over[0].seq + 1 if over else 0
         while page := self._journal.calls(limit=_PAGE, before=before):
             found += [one.record for one in page if span.start <= one.record.started < span.end]
             before = page[-1].seq
@@ -51,7 +74,11 @@ class JournalSources:
 
     def feedback(self, span: Span) -> Sequence[Feedback]:
         deliveries = [told for one in self.calls(span) if (told := delivery_of(one)) is not None]
-        return [*(one.record for one in self._journal.feedback(since=span.start, until=span.end)), *deliveries]
+        if span.hours > _HELD_HOURS:
+            # Read once in a quarter of an hour at most: it would only be held in memory.
+            self._read = None
+        reported = self._journal.feedback(since=span.start, until=span.end)
+        return [*(record for one in reported if (record := counted(one)) is not None), *deliveries]
 
     def contracts(self, interfaces: Sequence[str]) -> tuple[ContractState, ...] | None:
         snapshot = self._snapshot()
@@ -88,17 +115,36 @@ class JournalSources:
             agents |= {agent for one in active for agent in (one.caller, one.callee)}
         return Structure(tuple(sorted(agents)), now.interfaces, PlanHash("") if snapshot is None else snapshot.hash)
 
+    def calendar(self) -> Calendar:
+        try:
+            plan = self._in_force()
+        except ValueError as error:
+            raise ValueError(f"the plan in force cannot be read here, nor its freezes: {error}") from error
+        return Calendar() if plan is None else plan[2]
+
+    def zone(self, scope: Scope) -> str:
+        try:
+            plan = self._in_force()
+        except ValueError:
+            plan = None
+        return "UTC" if plan is None else zone_of(scope, plan[1], plan[2].zone)
+
     def _snapshot(self) -> Snapshot | None:
         """The plan in force; None before the first, and where this version cannot read it."""
+        try:
+            plan = self._in_force()
+        except ValueError:
+            return None
+        return None if plan is None else plan[1]
+
+    def _in_force(self) -> tuple[PlanHash, Snapshot, Calendar] | None:
+        """The plan in force; None before the first. Raises ValueError where this version cannot read it."""
         plan = self._journal.plan_in_force()
         if plan is None:
             return None
         if self._plan is None or self._plan[0] != plan.hash:
-            try:
-                self._plan = (plan.hash, compile_document(plan.document.decode()))
-            except ValueError:
-                return None
-        return self._plan[1]
+            self._plan = (plan.hash, *of_document(plan.document.decode(), _read_of))
+        return self._plan
 
     def baseline(self, id_: str) -> Baseline | None:
         if id_ and id_ not in self._baselines:

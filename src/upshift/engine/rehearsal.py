@@ -34,6 +34,7 @@ TICK = HOUR // 2
 DAYS = 14
 PER_HOUR = 240
 _PLAN = PlanHash("0" * 64)
+_TENANT = "simulated"
 _PERSON = "Sam Sample"
 
 
@@ -125,7 +126,8 @@ class Traffic(JournalSources):
                 failed = chance[place] < 0.06
                 outcome = TaskOutcome.FAILED if failed else TaskOutcome.DONE
                 done = when + int(latency[place] * 8 * MICROS)
-                told.append(TaskEnded(id=session, at=done, origin=Origin(session=session), outcome=outcome))
+                origin = Origin(tenant=_TENANT, session=session)
+                told.append(TaskEnded(id=session, at=done, origin=origin, outcome=outcome))
         return calls, told
 
     def _silent(self, when: Instant, begun: Instant | None) -> bool:
@@ -145,7 +147,7 @@ class Traffic(JournalSources):
             request=RequestId(session),
             started=when,
             plan=_PLAN,
-            tenant="simulated",
+            tenant=_TENANT,
             user="simulated",
             tier="simulated",
             workload="simulated",

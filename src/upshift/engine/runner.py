@@ -12,8 +12,9 @@ from upshift.engine.notices import Teller
 from upshift.evidence.pattern import HOUR
 from upshift.model.entry import Decision
 from upshift.model.span import Instant
-from upshift.playbook.advance import Ask, Enter, Extend, Finish, RollBack, Wait, advance, judged
-from upshift.playbook.book import Action
+from upshift.playbook.advance import FREEZE, Ask, Enter, Extend, Finish, RollBack, Wait, advance, judged
+from upshift.playbook.book import Action, Answer
+from upshift.playbook.checks import CHANGING
 from upshift.playbook.run import (
     STARTED,
     Acted,
@@ -90,8 +91,13 @@ class Runner:
             return 0
         made = 0
         for decision in reversed(self._journal.decisions([STARTED], limit=_ALL)):
-            if decision.subject not in self._over:
+            if decision.subject in self._over:
+                continue
+            try:
                 made += self._tick(decision)
+            except ValueError as error:
+                # One run that cannot go on stops no other.
+                log.error("playbook.stuck", run=decision.subject, problem=str(error))
         return made
 
     async def watch(self, every_seconds: float) -> None:
@@ -157,12 +163,20 @@ class Runner:
                 return Finished(run=run.id, at=at, step=run.next_step, findings=coming.findings)
         assert_never(coming)
 
-    def _act(self, run: Run, at: Instant) -> Acting | Acted | None:
-        """The next action of the present phase: begun, with what it will change as it is, then done."""
+    def _act(self, run: Run, at: Instant) -> Acting | Acted | Looked | None:
+        """The next action of the present phase: begun, with what it will change as it is, then done. One that changes
+        what is in force is not begun in a freeze.
+        """
         visit = run.visit
         number = len(visit.acted)
         action = visit.phase.entering[number]
         begun = next((one for one in visit.acting if one.number == number), None)
+        if begun is None and action.do in CHANGING and (held := self._frozen(run, at)):
+            return (
+                Looked(run=run.id, at=at, step=visit.step, number=visit.looks, findings=held)
+                if (_news(visit, held, at))
+                else None
+            )
         if begun is None:
             before = self._acts.before(action, run)
             return Acting(run=run.id, at=at, step=visit.step, number=number, action=action, before=before)
@@ -171,6 +185,10 @@ class Runner:
             log.warning("playbook.not-yet", run=run.id, action=action.do, why=done.why)
             return None
         return Acted(run=run.id, at=at, step=visit.step, number=number, says=done.says, result=done.result)
+
+    def _frozen(self, run: Run, at: Instant) -> tuple[Finding, ...]:
+        found = judged(run, self._gatherer.freeze(run, at), at)
+        return tuple(one for one in found if one.criterion == FREEZE.name and one.answer is not Answer.PASS)
 
     def _undo(self, run: Run, at: Instant) -> Undone | None:
         for visit in reversed(run.visits):

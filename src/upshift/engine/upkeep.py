@@ -8,6 +8,7 @@ import structlog
 from upshift.model.span import MICROS, Instant
 from upshift.store.backend import StoreTroubleError
 from upshift.store.engines import Keeping
+from upshift.store.retained import said
 
 log = structlog.get_logger()
 
@@ -30,7 +31,7 @@ class Upkeep:
         if self._retain_days and now >= self._next:
             self._next = now + int(_RETAIN_SECONDS * MICROS)
             for each in self._keeping.retain(now, self._retain_days):
-                log.info("retention", what=each)
+                log.info("retention", what=said(each))
         return added
 
     async def watch(self, every_seconds: float) -> None:

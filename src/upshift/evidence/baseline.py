@@ -35,7 +35,7 @@ class Inflation(msgspec.Struct, frozen=True):
     tail: float = 1.0
 
 
-class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+class Baseline(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A snapshot of one metric. Values are normalised: divided by their hour's usual share, except those of rates."""
 
     metric: Metric
@@ -49,7 +49,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     quantiles: Quantiles
     """Of the values as they were observed; `tail` is of the normalised ones."""
     hours: tuple[float, ...]
-    """The usual mean of each hour of the day (UTC)."""
+    """The usual mean of each hour of the day, as clocks show it in `zone`."""
     hour_counts: tuple[int, ...]
     frequencies: tuple[int, ...]
     """Waves per day that the pattern is made of; none is a flat day."""
@@ -59,6 +59,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     above: int
     batch: int
     inflation: Inflation
+    zone: str = "UTC"
+    """Left out of what is kept where it is UTC: baselines from before there were zones keep their ids."""
 
     @property
     def id(self) -> str:
@@ -126,13 +128,13 @@ def lacking(found: Observations, needs: Needs = NEEDS) -> tuple[Lack, ...]:
 
 
 def freeze(
-    metric: Metric, scope: Scope, structure: Structure, found: Observations, needs: Needs = NEEDS
+    metric: Metric, scope: Scope, structure: Structure, found: Observations, needs: Needs = NEEDS, zone: str = "UTC"
 ) -> Baseline | Shortfall:
-    """The baseline of a steady state, or all that is missing."""
+    """The baseline of a steady state, or all that is missing. `zone` is whose clocks its day follows."""
     lacks = lacking(found, needs)
     if lacks:
         return Shortfall(metric.name, scope, lacks)
-    values, hours = found.values, hour_of(found.at)
+    values, hours = found.values, hour_of(found.at, zone)
     memory = inflation(values, batch_length(values))
     usual, frequencies = day(hours, values, memory)
     mean = float(np.mean(values))
@@ -154,6 +156,7 @@ def freeze(
         above=0,
         batch=1,
         inflation=Inflation(),
+        zone=zone,
     )
     level = values / whole.shares()[hours]
     ordered = np.sort(level)

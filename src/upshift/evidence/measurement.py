@@ -79,6 +79,18 @@ class Scope(msgspec.Struct, frozen=True):
         return f"{self.of} {self.name}".strip()
 
 
+def read_scope(text: str) -> Scope:
+    """The scope of a text like 'system' or 'workload chat'. Raises ValueError for one that names nobody."""
+    kind, _, name = text.strip().partition(" ")
+    try:
+        of = Of(kind)
+    except ValueError:
+        raise ValueError(f"the scope {kind!r} is none; there are {', '.join(Of)}") from None
+    if (of is Of.SYSTEM) == bool(name):
+        raise ValueError("a scope is 'system', or a kind and a name like 'workload chat'")
+    return Scope(of, name.strip())
+
+
 class Span(msgspec.Struct, frozen=True):
     """From `start`, inclusive, to `end`, exclusive."""
 
@@ -142,6 +154,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     mean: float | None = None
     deviation: float | None = None
     quantiles: Quantiles | None = None
+    latest: Instant | None = None
+    """When the last value was."""
 
 
 def quantiles_of(values: Floats) -> Quantiles:
@@ -169,4 +183,5 @@ def measure(metric: Metric, scope: Scope, span: Span, found: Observations) -> Me
         mean=float(np.mean(found.values)),
         deviation=float(np.std(found.values, ddof=1)) if len(found) > 1 else 0.0,
         quantiles=quantiles_of(found.values),
+        latest=int(found.at[-1]),
     )

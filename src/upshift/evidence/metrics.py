@@ -101,21 +101,26 @@ def _failures(recorded: Recorded) -> Iterator[Point]:
     return ((task.at, float(task.outcome is not TaskOutcome.DONE), None) for task in _tasks(recorded))
 
 
+def session_of(whose: Metered | Origin) -> tuple[str, str]:
+    """What joins calls and reports of one session: two tenants may call theirs alike."""
+    return whose.tenant, whose.session
+
+
 def _escalations(recorded: Recorded) -> Iterator[Point]:
-    handed = {one.origin.session for one in recorded.feedback if isinstance(one, Escalation) and one.origin.session}
+    handed = {session_of(one.origin) for one in recorded.feedback if isinstance(one, Escalation)}
     return (
-        (task.at, float(task.origin.session in handed) if task.origin.session else None, None)
+        (task.at, float(session_of(task.origin) in handed) if task.origin.session else None, None)
         for task in _tasks(recorded)
     )
 
 
 def _per_task(recorded: Recorded, what: Callable[[Metered], float | None]) -> Iterator[Point]:
-    sessions: dict[str, list[Metered]] = defaultdict(list)
+    sessions: dict[tuple[str, str], list[Metered]] = defaultdict(list)
     for call in recorded.calls:
         if call.session:
-            sessions[call.session].append(call)
+            sessions[session_of(call)].append(call)
     for task in _tasks(recorded):
-        calls = sessions.get(task.origin.session, [])
+        calls = sessions.get(session_of(task.origin), [])
         parts = [what(call) for call in calls]
         known = [part for part in parts if part is not None]
         # One call of unknown cost makes its task's cost unknown; a task without calls used nothing that we know of.
@@ -174,12 +179,13 @@ def _tool_errors(recorded: Recorded) -> Iterator[Point]:
 
 
 def _reported_tokens(recorded: Recorded) -> Iterator[Point]:
-    tasks: dict[str, list[int | None]] = defaultdict(list)
+    tasks: dict[tuple[str, str], list[int | None]] = defaultdict(list)
     for one in _operations(recorded, OperationKind.MODEL):
         known = one.input_tokens is not None or one.output_tokens is not None
-        tasks[one.origin.task].append((one.input_tokens or 0) + (one.output_tokens or 0) if known else None)
+        tokens = (one.input_tokens or 0) + (one.output_tokens or 0) if known else None
+        tasks[one.origin.tenant, one.origin.task].append(tokens)
     for task in _tasks(recorded):
-        parts = tasks.get(task.origin.task, []) if task.origin.task else []
+        parts = tasks.get((task.origin.tenant, task.origin.task), []) if task.origin.task else []
         known_parts = [part for part in parts if part is not None]
         yield task.at, float(sum(known_parts)) if parts and len(known_parts) == len(parts) else None, None
 

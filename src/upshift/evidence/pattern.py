@@ -1,15 +1,17 @@
 """Which hours of the day are usual for what, and how long does a value remember the one before?"""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from upshift.evidence.eprocess import Floats
-from upshift.model.span import MICROS
+from upshift.model.span import MICROS, to_datetime
 
 HOURS = 24
 HOUR = 3600 * MICROS
+_QUARTER = HOUR // 4
 _STANDS_OUT = 14.0
 """Fall in the sum of squares, in units of the variance, from which a frequency is believed. A pair of coefficients of
 noise reaches it with chance exp(-7), one in a hundred for the eleven together."""
@@ -17,9 +19,21 @@ _LENGTHS = 15
 """Batches are this many memories long: 60 at an autoregression of .6, whose memory is 4."""
 
 
-def hour_of(at: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Hour of the day in UTC, 0 to 23."""
-    return np.asarray(at // HOUR % HOURS, dtype=np.int64)
+def hour_of(at: NDArray[np.int64], zone: str = "UTC") -> NDArray[np.int64]:
+    """Hour of the day as clocks show it in an IANA time zone, 0 to 23. An hour that happens twice is one hour.
+
+    Raises ZoneInfoNotFoundError for a zone that is not known here.
+    """
+    local = at if zone == "UTC" else at + _offset(at, zone)
+    return np.asarray(local // HOUR % HOURS, dtype=np.int64)
+
+
+def _offset(at: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
+    """Microseconds that clocks are ahead of UTC. They change on quarters of an hour (UTC), so one of each is asked."""
+    quarters, place = np.unique(at // _QUARTER, return_inverse=True)
+    ahead = [(to_datetime(int(one) * _QUARTER, zone).utcoffset() or timedelta()) for one in quarters]
+    micros = np.array([one // timedelta(microseconds=1) for one in ahead], dtype=np.int64)
+    return np.asarray(micros[place.reshape(at.shape)])
 
 
 def waves(frequencies: Sequence[int]) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from upshift.evidence.baseline import Baseline
 from upshift.evidence.eprocess import MEAN_SPREAD, RANK_SPREAD, half_width
 from upshift.evidence.measurement import Kind, Metric, Scope, Span, Worse
-from upshift.evidence.pattern import HOUR, HOURS
+from upshift.evidence.pattern import HOUR, HOURS, hour_of
 from upshift.evidence.tally import Tally
 from upshift.evidence.weigh import Rules, Side, compare, is_worse, rescaled, seen_side, snapshot_side
 from upshift.model.span import Instant
@@ -240,7 +240,8 @@ def _gaps(baseline: Baseline, watch: Watch, now: Instant, rules: Rules) -> tuple
     days = max(baseline.span.hours / HOURS, 1.0)
     # Whole hours only; the one that runs may be empty yet.
     whole = range(-(-watch.start // HOUR), now // HOUR)
-    usual = np.array([baseline.hour_counts[hour % HOURS] / days * watch.share for hour in whole])
+    clocks = hour_of(np.array(whole, dtype=np.int64) * HOUR, baseline.zone)
+    usual = np.array(baseline.hour_counts)[clocks] / days * watch.share
     sides = [("the stage", watch.stage, usual)]
     if (control := watch.control) is not None:
         # How much is left untouched is nobody's plan: what is expected is what came in the hours that had any.

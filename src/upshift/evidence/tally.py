@@ -27,7 +27,7 @@ class Sums(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     above: R
     """How many are above the baseline's tail."""
     hours: Floats
-    """How many in each hour of the day: (24,), or (looks, 24)."""
+    """How many in each hour of the baseline's day: (24,), or (looks, 24)."""
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ def push(baseline: Baseline, tally: Tally, found: Observations) -> Tally:
         raise ValueError(f"the tally is of baseline {tally.baseline[:12]}, not {baseline.id[:12]}; begin a new one")
     if not len(found):
         return msgspec.structs.replace(tally, missing=tally.missing + found.missing)
-    hours = hour_of(found.at)
+    hours = hour_of(found.at, baseline.zone)
     level = found.values / baseline.shares()[hours]
     counts = np.bincount(hours, minlength=HOURS)
     ranks = rank(np.array(baseline.sample), level)

@@ -43,6 +43,8 @@ class Answering:
         self._flagged = list(flagged)
         self._error: wire.Told | None = None
         self._failed = False
+        self._spoke = False
+        """Whether a stream had an event."""
 
     async def whole(self, response: Response, asked: wire.Asked, url: str) -> None:
         """Hand on an answer that comes in one piece. `url` is where the gateway serves the agent."""
@@ -105,6 +107,13 @@ class Answering:
             began = agents.tick()
             await exchange.drain()
             call.waited_ns += agents.tick() - began
+        # An event whose empty line never came is whole or cut: what it says tells.
+        rest = splitter.rest()
+        if rest.strip() and not await self._event(rest + b"\n\n"):
+            return
+        if not self._spoke:
+            await agents.trouble(call, "agent-protocol", "a stream that ended without an event")
+            return
         await agents.end(call, *self._outcome())
         exchange.end()
 
@@ -119,6 +128,7 @@ class Answering:
             detail = f"an event of {len(data)} bytes that is no answer of JSON-RPC"
             await self._agents.trouble(self._call, "agent-protocol", detail)
             return False
+        self._spoke = True
         found = self._judged(told)
         if found and self._passage.interface.enforcement is Enforcement.REJECT:
             await self._break(found)

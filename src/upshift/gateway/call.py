@@ -1,6 +1,6 @@
 """How a provider is reached: its connection pool, its secret, and the headers that are passed on."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import quote
 
 import msgspec
@@ -177,6 +177,10 @@ class Routes:
             self._retired.append(route)
         route = self._routes[provider.id] = Route(provider, secret)
         return route
+
+    def known(self) -> Collection[Route]:
+        """The routes that were asked for so far, without those of plans before."""
+        return self._routes.values()
 
     async def close(self) -> None:
         """Close every pool."""

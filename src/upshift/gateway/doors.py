@@ -143,7 +143,12 @@ class Doors:
     def _ready(self, exchange: Exchange) -> None:
         healthy = self._flow.ledger.healthy
         body = msgspec.json.encode(
-            {"ready": healthy, "ledger": healthy, "plan": self._flow.regime.in_force.snapshot.hash}
+            {
+                "ready": healthy,
+                "ledger": healthy,
+                "database_away": self._flow.ledger.away,
+                "plan": self._flow.regime.in_force.snapshot.hash,
+            }
         )
         exchange.respond(200 if healthy else 503, answer.JSON, body)
 

@@ -269,7 +269,7 @@ class Flow:
         if usage is None:
             reason, tally = "usage-not-reported", meter.unknown(story.held())
         else:
-            reason, tally = story.reason(), meter.exact(model, usage)
+            reason, tally = story.reason(), meter.exact(model, usage, story.extras(found.extras), story.held())
             outlook.observe(usage, ask.text_bytes, ask.images, found.output_bytes)
         told = answer.passed_on(response)
         if story.translated is not None:
@@ -341,7 +341,7 @@ class Flow:
         assert story.model
         account = story.account
         claim = account.claims[0]
-        limited: Headers = []
+        limited: Headers = [disclose.RECORDED_AWAY] if self.ledger.away else []
         if story.trail:
             limited.append((disclose.TRIED, attempts.said(story.trail).encode()))
         if story.rerouted:

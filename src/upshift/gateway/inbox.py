@@ -76,7 +76,7 @@ class Inbox:
         def take(journal: Journal) -> tuple[int, int]:
             items = feedback.read(exchange.body, now)
             calls = journal.known_calls(feedback.requests(items))
-            reports = feedback.attribute(items, calls, key.tenant, key.id, Source.CALLER, now)
+            reports = feedback.attribute(items, calls, key.tenant, key.id, Source.CALLER, now, key.agent)
             return len(reports), journal.add_feedback(reports)
 
         try:
@@ -95,6 +95,7 @@ class Inbox:
         binary = kind == _PROTOBUF
         headers: Headers = [(b"content-type", kind)]
         agent, tasks = key.agent, _asked(exchange).get("tasks", "yes") != "no"
+        source = Source.OWN if agent else Source.OTLP
 
         def take(journal: Journal) -> otlp.Taken:
             body = _unpacked(exchange)
@@ -102,7 +103,7 @@ class Inbox:
             taken = otlp.feedback_of(spans, now + feedback.SKEW, agent=agent, tasks=tasks)
             journal.add_feedback(
                 [
-                    Reported(feedback.as_kept(each, key.tenant, each.origin), key.tenant, key.id, Source.OTLP, now)
+                    Reported(feedback.as_kept(each, key.tenant, each.origin), key.tenant, key.id, source, now)
                     for each in taken.records
                 ]
             )

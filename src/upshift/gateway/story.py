@@ -12,7 +12,7 @@ from upshift.model.metered import Metered, Outcome
 from upshift.model.span import Instant
 from upshift.model.tokens import NO_USAGE, Certainty
 from upshift.store.ledger import Ticket
-from upshift.traffic import disclose
+from upshift.traffic import disclose, meter
 from upshift.traffic.attempts import Tried
 from upshift.traffic.dispatch import Work
 from upshift.traffic.gate import Fit
@@ -23,11 +23,13 @@ from upshift.traffic.route import Way
 from upshift.traffic.snapshot import InForce, Model
 from upshift.traffic.targets import Target
 from upshift.traffic.translate.translate import Sent, Stream, Translation, Understood, not_carried
-from upshift.traffic.wire.ask import Answer, Ask, StreamMeter, Wire
+from upshift.traffic.wire.ask import PLAIN, Answer, Ask, Extras, StreamMeter, Wire
 
 NOTHING_USED = Tally(NO_USAGE, Certainty.EXACT, 0, NOTHING)
 
 _LONGEST = 128
+_TIERS = frozenset(("service_tier", "speed"))
+"""Fields that ask for a tier of service, where they did not reach the provider."""
 
 
 class Translated(msgspec.Struct, frozen=True, gc=False):
@@ -161,6 +163,15 @@ class Story(msgspec.Struct, eq=False):
         if self.opening is not None:
             story.opening = msgspec.structs.replace(self.opening, request=request)
         return story
+
+    def extras(self, told: Extras) -> Extras:
+        """What the call is billed by beside its tokens at the usual rates; `told` is what its answer says of it."""
+        ask, translated = self.ask, self.translated
+        if ask is None or ask.extras is PLAIN:
+            return told
+        if translated is not None and any(loss.field in _TIERS for loss in translated.sent.losses):
+            return told
+        return meter.billed(ask.extras, told)
 
     def held(self) -> Amount:
         """What the call holds at the moment."""

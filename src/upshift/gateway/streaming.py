@@ -131,7 +131,9 @@ class Streaming:
         """Ask the ledger for more output; returns the tokens granted."""
         story, model = self.story, self.model
         assert story.work
-        rate = price.rates_at(model.card, story.input_tokens).output if model.card is not None else 0
+        assert story.ask
+        card, service = model.card, story.ask.extras.service
+        rate = 0 if card is None else price.most_rates(card, story.input_tokens, service).output
         growth = Growth(story.claims, rate, want, story.work.workload.gate.grace_tokens)
         return (await self.flow.ledger.extend(self.ticket, growth, self.flow.clock.now())).tokens
 
@@ -141,7 +143,7 @@ class Streaming:
         outcome = Outcome.SERVED
         if found.usage is not None and (found.complete or not found.error):
             assert self.story.ask
-            tally = meter.exact(self.model, found.usage)
+            tally = meter.exact(self.model, found.usage, self.story.extras(found.extras), self.story.held())
             self.outlook.observe(found.usage, self.story.ask.text_bytes, self.story.ask.images, found.output_bytes)
             reason = self.story.reason()
         elif found.error:
@@ -198,4 +200,5 @@ class Streaming:
     def at_least(self) -> Tally:
         """Books of an answer that was not finished."""
         reported = self.meter.usage or self.meter.partial
-        return meter.at_least(self.model, meter.seen(reported, self.story.input_tokens, min(self.seen(), self.told)))
+        usage = meter.seen(reported, self.story.input_tokens, min(self.seen(), self.told))
+        return meter.at_least(self.model, usage, self.story.extras(self.meter.extras), self.story.held())

@@ -21,6 +21,7 @@ from upshift.model.entry import Decision
 from upshift.model.ids import RequestId
 from upshift.model.metered import Metered, Outcome
 from upshift.model.span import Instant
+from upshift.store.away import Episode
 from upshift.store.ledger import Admit, DuplicateRequestError, Extension, Ledger, LedgerUnavailableError, Ticket
 from upshift.store.recovery import Found
 from upshift.traffic.gate import Fit
@@ -44,6 +45,13 @@ class Books(Ledger, Protocol):
     @property
     def trouble(self) -> str:
         """Why it is not healthy, for people; empty when it is."""
+
+    @property
+    def owes(self) -> bool:
+        """Whether something was acknowledged that is not in the database yet."""
+
+    def told(self) -> Sequence[Episode]:
+        """The times without the database that have ended since this was asked last."""
 
     @property
     def taken_over(self) -> Sequence[tuple[Ticket, Found]]:
@@ -88,6 +96,7 @@ class Keeper:
         """Nothing is decided yet."""
         self._sessions: dict[bytes, Session] = {}
         self._parked: dict[tuple[bytes, RequestId], tuple[Session, Decide | Extend | Enter]] = {}
+        self._away = ""
         self._lost: dict[RequestId, None] = {}
         """What was settled as lost by this process, the latest of it."""
 
@@ -150,6 +159,26 @@ class Keeper:
                 session.watch_again()
         if self.recovering and now - self._began >= self.resume_seconds:
             self._recovered()
+        self._tell_of_the_database()
+
+    def _tell_of_the_database(self) -> None:
+        """In the log while it is away, and in the ledger once it is back."""
+        away = self.ledger.away
+        if away != self._away:
+            self._away = away
+            if away:
+                seconds = round(self.until - self._clock(), 1) if self.until < math.inf else None
+                log.warning("keeper.database_away", why=away, serves_on_for_seconds=seconds)
+            else:
+                log.warning("keeper.database_back")
+        for episode in self.ledger.told():
+            at = self.now()
+            detail: dict[str, str | int | bool | None] = {
+                "millis": episode.millis,
+                "entries": episode.entries,
+                "why": episode.why,
+            }
+            self.ledger.append(Decision(f"store-away/{at}", at, "store-away", "", "", "system", detail))
 
     # Taking over
 

@@ -97,6 +97,7 @@ class Priced(_Message, frozen=True, gc=False):
     wanted: int
     enough: int
     choices: int
+    least: int
 
 
 class Decide(_Message, frozen=True, tag=12):
@@ -315,10 +316,14 @@ class Fresh(_Message, frozen=True, tag=50, gc=False):
 
 
 class Pong(_Message, frozen=True, tag=51, gc=False):
-    """The answer to Ping, with its own `at`. `trouble` says why nothing can be decided now; empty when it can."""
+    """The answer to Ping, with its own `at`. `trouble` says why nothing can be decided now; empty when it can.
+
+    `away` says why entries go to the keeper's own disk instead of the database; empty while they do not.
+    """
 
     at: float
     trouble: str
+    away: str = ""
 
 
 class Entered(_Message, frozen=True, tag=52, gc=False):

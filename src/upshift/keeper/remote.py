@@ -169,6 +169,8 @@ class RemoteLedger:
         self._lease = 0.0
         self._lease_until = 0.0
         self._trouble = _AWAY
+        self.away = ""
+        """Why entries go to the keeper's own disk instead of the database; empty while they do not."""
         self._ending = False
         self._vocabulary = Vocabulary()
         self._receipts = Receipts()
@@ -206,6 +208,16 @@ class RemoteLedger:
     def trouble(self) -> str:
         """Why nothing can be decided now, for people; empty when it can."""
         return self._trouble
+
+    @property
+    def mark(self) -> int:
+        """The number of the last message that has to get to the disk."""
+        return self._receipts.last // 2
+
+    @property
+    def unwritten(self) -> int:
+        """How many of those messages are not known to be there."""
+        return len(self._receipts.numbered)
 
     def open_requests(self) -> Sequence[RequestId]:
         return tuple(self._open)
@@ -264,6 +276,7 @@ class RemoteLedger:
                 fare.wanted,
                 fare.enough,
                 fare.choices,
+                fare.least,
             )
             for fare in asked.offer.fares
         )
@@ -511,7 +524,7 @@ class RemoteLedger:
         """Nobody listens any more."""
         self._write = None
         self._out = []
-        self._trouble = _AWAY
+        self._trouble, self.away = _AWAY, ""
 
     def heard(self, messages: Sequence[ToGateway]) -> None:
         """What the keeper said, in its order."""
@@ -528,7 +541,7 @@ class RemoteLedger:
 
     def _pong(self, pong: Pong) -> None:
         self._lease_until = max(self._lease_until, pong.at + self._lease)
-        self._trouble = pong.trouble
+        self._trouble, self.away = pong.trouble, pong.away
 
     def tick(self) -> None:
         """To be called several times in the time after which the keeper forgets a silent gateway."""

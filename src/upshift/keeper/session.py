@@ -220,7 +220,7 @@ class Session:
     # What it hears
 
     def _ping(self, ping: Ping) -> None:
-        self.say(Pong(ping.at, self._keeper.trouble))
+        self.say(Pong(ping.at, self._keeper.trouble, self._keeper.ledger.away))
 
     def _learn(self, message: Learn) -> None:
         self._learnt[message.number] = Learnt(message.number, message.claims)
@@ -298,7 +298,16 @@ class Session:
         """Put the offer to the ledger."""
         learnt = [self._learnt[fare.claims] for fare in message.fares]
         fares = [
-            Fare(each.claims, fare.input, fare.input_rate, fare.output_rate, fare.wanted, fare.enough, fare.choices)
+            Fare(
+                each.claims,
+                fare.input,
+                fare.input_rate,
+                fare.output_rate,
+                fare.wanted,
+                fare.enough,
+                fare.choices,
+                fare.least,
+            )
             for each, fare in zip(learnt, message.fares, strict=True)
         ]
         now = self._keeper.now

@@ -19,6 +19,8 @@ class TaskOutcome(StrEnum):
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whose work is reported on; what is not said is empty. `session` joins a report to the calls of its task."""
 
+    tenant: str = ""
+    """Whose work it is: two tenants may call a session or a task alike. A report is kept with it, and read with it."""
     session: str = ""
     agent: str = ""
     interface: str = ""
@@ -118,6 +120,8 @@ class Source(StrEnum):
     """Sent to the admin API, or added on the command line."""
     OTLP = "otlp"
     """Spans of an agent's own instrumentation."""
+    OWN = "own"
+    """An agent's word on its own work, sent with its own key in either form: kept and shown, and no evidence."""
 
 
 class Reported(msgspec.Struct, frozen=True):
@@ -131,6 +135,17 @@ class Reported(msgspec.Struct, frozen=True):
     by: str
     source: Source
     received: Instant
+
+
+def counted(reported: Reported) -> Feedback | None:
+    """What a report counts as: its record, of its tenant. None for an agent's judgement of its own work.
+
+    What an agent's instrumentation saw counts whoever sent it: figures of it say that they are the agent's own.
+    """
+    record = reported.record
+    if reported.source is Source.OWN and not isinstance(record, Operation):
+        return None
+    return msgspec.structs.replace(record, origin=msgspec.structs.replace(record.origin, tenant=reported.tenant))
 
 
 class About(StrEnum):

@@ -22,6 +22,8 @@ class Role(StrEnum):
     """A user who leads pods."""
     VIEWER = "viewer"
     """Sees the portfolio, and may do nothing."""
+    METRICS = "metrics"
+    """A machine that reads the metrics, and nothing else."""
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,8 +16,18 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_1h: Nano
 
 
-class RateCard(msgspec.Struct, frozen=True):
+class RateCard(msgspec.Struct, frozen=True, omit_defaults=True):
     """Steps by input length, in rising order of `above`, the first at 0; `source` says whose figures they are."""
 
     steps: tuple[Rates, ...]
     source: str
+    services: tuple[tuple[str, tuple[Rates, ...]], ...] = ()
+    """The names of other tiers of service ("priority", "flex", "fast", "batch"), each with its own steps."""
+    search: Nano | None = None
+    """Nano-dollars for one search of the web by the provider; None where nobody says."""
+
+    def steps_of(self, service: str) -> tuple[Rates, ...] | None:
+        """The steps of a tier of service (empty: the usual one); None where nobody says them."""
+        if not service:
+            return self.steps
+        return next((steps for name, steps in self.services if name == service), None)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata, resources
+from math import isfinite, nan
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -10,15 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from upshift.model.key import Role
 from upshift.model.share import parse_share
 from upshift.model.span import MICROS
-from upshift.plan_file.locate import Node, Path, parse
+from upshift.plan_file.locate import PLAYBOOK, Node, Path, parse
 from upshift.plan_file.problems import PlanError, Problem, nearest, one_of, shown
 from upshift.plan_file.schema import DRAFT
+from upshift.playbook.advance import FREEZE
 from upshift.playbook.book import END, Action, Book, Criterion, Input, OnFail, OnUnclear, Phase, Value
 from upshift.playbook.checks import ACTIONS, BUILT_IN, METRIC_NAMES, Check, Kinds, Parameter
 
 GROUP = "upshift.checks"
 """Entry points of this group are checks of one's own."""
-SIGNERS = tuple(role.value for role in Role if role not in (Role.CALLER, Role.VIEWER))
+SIGNERS = tuple(role.value for role in Role if role not in (Role.CALLER, Role.VIEWER, Role.METRICS))
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(min|m|h|d|w)")
 _UNITS = {"m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -157,7 +159,7 @@ def known_checks() -> dict[str, Check]:
 
 def read_book(text: str, name: str = "<playbook>", checks: Mapping[str, Check] | None = None) -> Book:
     """The book of a text, called `name` in messages. Raises PlanError with every problem and its place."""
-    root = parse(text, name)
+    root = parse(text, name, PLAYBOOK)
     faults = _Faults(root)
     try:
         written = WrittenBook.model_validate(root.plain())
@@ -269,6 +271,9 @@ class _Reader:
                 continue
             if not _NAME.fullmatch(made.name):
                 self.faults.add((*here, "name"), f"{shown(made.name)} is not a name", "like contracts-read")
+            if made.name == FREEZE.name:
+                what = f"{shown(made.name)} is what keeps a gate shut in a freeze"
+                self.faults.add((*here, "name"), what, "another name")
             if made.name in found:
                 remedy = "Add 'name: ...' to one of them."
                 self.faults.add(here, f"{shown(made.name)} is there twice", "each name once", remedy)
@@ -325,9 +330,13 @@ class _Reader:
                 self.faults.add((*path, name), what, one_of(by_name) or "none", nearest(name, by_name), key=True)
                 continue
             try:
-                found[name] = _READ[parameter.kind](text)
+                value = _READ[parameter.kind](text)
             except ValueError as error:
                 self.faults.add((*path, name), str(error), parameter.says)
+                continue
+            found[name] = value
+            if parameter.least is not None and isinstance(value, int | float) and value < parameter.least:
+                self.faults.add((*path, name), f"{shown(text)} is too few", f"at least {parameter.least:g}")
             if name == "since" and text not in names:
                 self.faults.add((*path, name), f"{shown(text)} is not a phase", one_of(names))
         for parameter in known:
@@ -368,9 +377,13 @@ def _texts(written: str | list[str]) -> tuple[str, ...]:
 
 def _number(written: str | list[str]) -> float:
     try:
-        return float(_text(written))
+        found = float(_text(written))
     except ValueError:
-        raise ValueError(f"{shown(written)} is not a number") from None
+        found = nan
+    # What is not finite compares with nothing, so that a bound would never be reached; and JSON has no word for it.
+    if not isfinite(found):
+        raise ValueError(f"{shown(written)} is not a number")
+    return found
 
 
 def _span(written: str | list[str]) -> int:
@@ -389,6 +402,10 @@ def _flagged(written: str | list[str]) -> bool:
 def _metrics(written: str | list[str]) -> tuple[str, ...]:
     for one in (found := _texts(written)):
         _metric(one)
+    if not found:
+        raise ValueError("the list is empty; name one metric at least")
+    if twice := next((one for one in found if found.count(one) > 1), ""):
+        raise ValueError(f"{shown(twice)} is there twice")
     return found
 
 

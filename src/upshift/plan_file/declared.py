@@ -15,7 +15,9 @@ from pydantic import (
 )
 
 from upshift.plan_file.declared_agents import Agent, Interface
+from upshift.plan_file.declared_calendar import Calendar
 from upshift.plan_file.declared_planning import Budgets, Estimate, Ops, Said, Users
+from upshift.plan_file.declared_policies import Policies
 from upshift.plan_file.declared_pools import Capacity, PoolShare
 from upshift.plan_file.figures import QuarterOf
 from upshift.plan_file.parts import RULE_TAG, TIERS_TAG, Declared
@@ -223,7 +225,7 @@ class Pod(Declared):
     lead: str | None = None
     """The user who leads it."""
     year: Money | None = None
-    """What it may spend in a calendar year."""
+    """What it may spend in a financial year."""
 
 
 class Project(Declared):
@@ -428,6 +430,8 @@ class Workload(Declared):
     """The pod that builds it."""
     project: str | None = None
     """The project it belongs to."""
+    data: str | None = None
+    """The class of the data that it handles, one of policies.data."""
     models: WorkloadModels | None = None
     """Which models serve it."""
     gate: str | None = None
@@ -478,3 +482,7 @@ class Plan(Declared):
     """Owners and cadences of the three budgets, and the reserve over them."""
     ops: Annotated[Ops, Field(exclude_if=Ops().__eq__)] = Ops()
     """Staffing, in hours a week."""
+    calendar: Annotated[Calendar, Field(exclude_if=Calendar().__eq__)] = Calendar()
+    """The days of the organisation: its financial year, its holidays, and when no plan is put in force."""
+    policies: Annotated[Policies, Field(exclude_if=Policies().__eq__)] = Policies()
+    """Rules that the whole plan has to keep."""

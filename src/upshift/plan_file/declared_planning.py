@@ -122,7 +122,7 @@ class TokensBudget(Sparse):
     review: outline.Cadence = _PLAN.tokens.review
     """How often it is reviewed."""
     year: Money | None = None
-    """What may be spent in a calendar year."""
+    """What may be spent in a financial year."""
 
 
 class ComputeBudget(Sparse):

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import lru_cache, partial
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
@@ -15,6 +16,7 @@ from upshift.plan_file.quantities import point_for_comma, unfit
 from upshift.planning.outline import Spread, exactly
 
 _LONGEST = 80
+_REMEMBERED = 1024
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+(?:_\d+)*)(?:\.\d+)?"
 _SCALES: Mapping[str, Decimal | int] = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 _MINUTES = {"s": Decimal(1) / 60, "m": Decimal(1), "min": Decimal(1), "h": Decimal(60)}
@@ -210,11 +212,14 @@ def _bounded(spread: Spread, written: object, kind: Kind) -> Spread:
 
 
 def _spread(kind: Kind) -> Callable[[Any], Spread]:
+    # Thousands of rows write the same few figures.
+    parse = lru_cache(_REMEMBERED)(partial(parse_spread, kind=kind))
+
     def read(value: Any) -> Spread:
         if isinstance(value, Spread):
             return value
         if isinstance(value, str):
-            return parse_spread(value, kind)
+            return parse(value)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             # Only the kept document has numbers: they are in the unit that is kept.
             return _bounded(exactly(float(value)), value, kind)

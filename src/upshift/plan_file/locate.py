@@ -1,7 +1,7 @@
 """Where in the text does each value of a plan stand?"""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import yaml
@@ -15,6 +15,7 @@ _CORE = "tag:yaml.org,2002:"
 _PLAIN_TAGS = frozenset(_CORE + name for name in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq"))
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _MERGE = "<<"
+_SPECIAL = _NULLS | {_MERGE}
 
 _THREE_DIGITS = re.compile(r"\d{3}(\.\d+)?\D*", re.ASCII)
 _LEADING_DIGITS = re.compile(r"\D*\d{1,3}(,\d{3})*", re.ASCII)
@@ -28,12 +29,28 @@ MOST_NODES = 1_000_000
 DEEPEST = 40
 
 
+class Whole(NamedTuple):
+    """What a text is as a whole, in messages about it."""
+
+    name: str
+    begins: str
+    fields: str
+
+
+PLAN = Whole("plan", "'upshift: 1' and 'name: ...'", "upshift, name, providers, models")
+PLAYBOOK = Whole("playbook", "'playbook: ...' and 'phases:'", "playbook, title, inputs, phases")
+
+
 class Spot(NamedTuple):
     """A place in a file. `line` and `column` count from 1."""
 
     file: str
     line: int
     column: int
+
+
+Place: TypeAlias = tuple[str, Any]
+"""A file, and a mark of the parser in it."""
 
 
 class Node:
@@ -43,18 +60,28 @@ class Node:
     1.10 that becomes 1.1. The declared types decide what text means.
     """
 
-    __slots__ = ("content", "depth", "keys", "quoted", "size", "spot")
+    __slots__ = ("content", "file", "keys", "mark", "quoted")
 
-    def __init__(self, spot: Spot, content: "str | dict[str, Node] | list[Node] | None") -> None:
-        self.spot = spot
+    def __init__(
+        self,
+        file: str,
+        mark: Any,
+        content: "str | dict[str, Node] | list[Node] | None",
+        *,
+        quoted: bool = False,
+    ) -> None:
+        self.file = file
+        self.mark = mark
+        """Where the parser found it, line and column from 0: thousands are found, and few are ever told."""
         self.content = content
-        self.keys: dict[str, Spot] = {}
-        self.size = 1
-        """Values in it, once its aliases are written out."""
-        self.depth = 1
-        """Levels in it, once its aliases are written out."""
-        self.quoted = False
+        self.keys: dict[str, Place] = {}
+        self.quoted = quoted
         """It is text that was written in quotes, or as a block."""
+
+    @property
+    def spot(self) -> Spot:
+        """Where it stands."""
+        return _spot(self.file, self.mark)
 
     def plain(self) -> Any:
         """The value as plain data, fresh, free to be changed."""
@@ -85,7 +112,7 @@ class Node:
         """Where the last key of `path` stands, rather than its value."""
         parent = self.get(path[:-1])
         if parent is not None and path and path[-1] in parent.keys:
-            return parent.keys[str(path[-1])]
+            return _spot(*parent.keys[str(path[-1])])
         return self.at(path)
 
     def get(self, path: Path) -> "Node | None":
@@ -122,8 +149,8 @@ class Node:
         return node.spot, len(path)
 
 
-def parse(text: str, file: str) -> Node:
-    """The tree of a plan's text. Raises PlanError naming the place for anything that is not one plain YAML mapping."""
+def parse(text: str, file: str, whole: Whole = PLAN) -> Node:
+    """The tree of a text. Raises PlanError naming the place for anything that is not one plain YAML mapping."""
     if len(text) > MOST_BYTES:
         _refuse(Spot(file, 1, 1), f"the file has {len(text):,} characters", f"at most {MOST_BYTES:,}")
     try:
@@ -132,154 +159,184 @@ def parse(text: str, file: str) -> Node:
         line, column = _line_of(text, error.start)
         _refuse(Spot(file, line, column), "a character here is not Unicode text", "UTF-8")
     try:
-        root = _Tree(file).build(_events(text))
+        root = _Tree(file, whole).build(text)
     except yaml.MarkedYAMLError as error:
         _refuse_syntax(error, text, file)
     except yaml.reader.ReaderError as error:
         line, column = _line_of(text, error.position)
         _refuse(Spot(file, line, column), "a control character stands here", "printable text", "Remove it.")
     if root is None or root.content is None:
-        _refuse(Spot(file, 1, 1), "the file is empty", "a plan", "Begin with 'upshift: 1' and 'name: ...'.")
+        _refuse(Spot(file, 1, 1), "the file is empty", f"a {whole.name}", f"Begin with {whole.begins}.")
     if not isinstance(root.content, dict):
         found = "a list" if isinstance(root.content, list) else shown(root.content)
-        _refuse(root.spot, f"the file holds {found}", "a mapping with upshift, name, providers, models, ...")
+        _refuse(root.spot, f"the file holds {found}", f"a mapping with {whole.fields}, ...")
     return root
 
 
-def _events(text: str) -> Iterator[Any]:
-    # Events rather than yaml.compose: the composer recurses, so that a file of brackets would end the process, and it
-    # resolves scalars, which is not wanted.
-    loader = _LOADER(text)
-    try:
-        event = None
-        while not isinstance(event, yaml.StreamEndEvent):
-            event = loader.get_event()
-            yield event
-    finally:
-        loader.dispose()
+def _spot(file: str, mark: Any) -> Spot:
+    return Spot(file, mark.line + 1, mark.column + 1)
 
 
 class _Open:
     """A collection that is being read: its anchor, and the key that waits for its value."""
 
-    __slots__ = ("anchor", "key", "key_spot", "named", "node", "written")
+    __slots__ = ("anchor", "before", "content", "deepest", "key", "key_mark", "mapping", "merged", "node")
 
-    def __init__(self, node: Node, anchor: str | None) -> None:
+    def __init__(
+        self, node: Node, content: dict[str, Node] | list[Node], anchor: str | None = None, before: int = 0
+    ) -> None:
         self.node = node
+        self.content = content
         self.anchor = anchor
+        self.before = before
+        """How many values had been read."""
         self.key: str | None = None
-        self.key_spot = node.spot
-        self.named = isinstance(node.content, dict)
-        """Whether its values have names."""
-        self.written: set[str] = set()
-        """Keys written out, which win over those that come by '<<'."""
+        self.key_mark: Any = node.mark
+        self.mapping = content if isinstance(content, dict) else None
+        """Its content, where its values have names."""
+        self.merged: set[str] = set()
+        """Keys that came by '<<', over which those that are written out win."""
+        self.deepest = 0
+        """Levels in the deepest collection within."""
+
+    @property
+    def depth(self) -> int:
+        """Levels in it, once its aliases are written out."""
+        return 1 + max(self.deepest, 1 if self.content else 0)
+
+
+class _Kept(NamedTuple):
+    """What an anchor names; how many values and how many levels are in it, once its aliases are written out."""
+
+    node: Node
+    size: int = 1
+    depth: int = 1
 
 
 class _Tree:
     """Builds the tree of one document from its events, without recursion."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, whole: Whole) -> None:
         self.file = file
-        self.anchors: dict[str, Node] = {}
-        self.open: list[_Open] = []
+        self.whole = whole
+        self.anchors: dict[str, _Kept] = {}
+        self.outside: list[Node] = []
+        """The document's only value, once it is read."""
+        self.open = [_Open(Node(file, None, self.outside), self.outside)]
         self.count = 0
-        self.root: Node | None = None
         self.problems: list[Problem] = []
 
-    def build(self, events: Iterator[Any]) -> Node | None:
-        documents = 0
-        for event in events:
-            if type(event) is yaml.ScalarEvent:
-                self._scalar(event)
-            elif isinstance(event, yaml.DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    what = "a second document begins here"
-                    _refuse(self._spot(event), what, "one per file", "Put it in a file of its own.")
-            elif isinstance(event, yaml.NodeEvent):
-                self._node(event)
-            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-                done = self.open.pop()
-                self._finish(done.node, done.anchor)
+    def build(self, text: str) -> Node | None:
+        # Events rather than yaml.compose: the composer recurses, so that a file of brackets would end the process, and
+        # it resolves scalars, which is not wanted.
+        loader = _LOADER(text)
+        try:
+            documents, event, take = 0, None, loader.get_event
+            while not isinstance(event, yaml.StreamEndEvent):
+                event = take()
+                if type(event) is yaml.ScalarEvent:
+                    event = self._pairs(event, take)
+                if type(event) is yaml.ScalarEvent:
+                    self._scalar(event)
+                elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+                    self._finish(self.open.pop())
+                elif isinstance(event, yaml.NodeEvent):
+                    self._node(event)
+                elif isinstance(event, yaml.DocumentStartEvent):
+                    documents += 1
+                    if documents > 1:
+                        what = "a second document begins here"
+                        _refuse(self._spot(event), what, "one per file", "Put it in a file of its own.")
+        finally:
+            loader.dispose()
         if self.problems:
             raise PlanError(self.problems)
-        return self.root
+        return self.outside[0] if self.outside else None
 
     def _node(self, event: Any) -> None:
         spot = self._spot(event)
         if isinstance(event, yaml.AliasEvent):
-            node = self.anchors.get(event.anchor or "")
-            if node is None:
+            kept = self.anchors.get(event.anchor or "")
+            if kept is None:
                 known = list(self.anchors)
                 what = f"*{event.anchor} names no finished anchor"
                 _refuse(spot, what, "a value that is marked with & above", nearest(str(event.anchor), known))
-            self._grow(spot, node.size, node.depth)
-            self._place(node, spot)
+            self._grow(spot, kept.size, kept.depth)
+            self._place(kept.node, spot, kept.depth)
             return
         self._tagged(event, spot)
+        before = self.count
         self._grow(spot, 1)
         content: dict[str, Node] | list[Node] = {} if isinstance(event, yaml.MappingStartEvent) else []
-        self.open.append(_Open(Node(spot, content), event.anchor))
+        self.open.append(_Open(Node(self.file, event.start_mark, content), content, event.anchor, before))
+
+    def _pairs(self, event: Any, take: Callable[[], Any]) -> Any:
+        """Takes plain keys and their plain values for as long as there are some; the first event that is neither."""
+        # Nine of ten events are scalars, half of these are keys, which need no node, and nearly all others values of
+        # keys: for thousands of rows these two have to be quick.
+        file, owner = self.file, self.open[-1]
+        content, keys = owner.mapping, owner.node.keys
+        if content is None or owner.key is not None or len(self.open) > DEEPEST:
+            return event
+        while type(event) is yaml.ScalarEvent and self.count + 2 <= MOST_NODES:
+            key = event.value
+            if event.anchor is not None or event.tag is not None or key in _SPECIAL or key in content:
+                return event
+            value = take()
+            self.count += 1
+            text = value.value if type(value) is yaml.ScalarEvent else ""
+            if text in _NULLS or value.anchor is not None or value.tag is not None:
+                owner.key, owner.key_mark = key, event.start_mark
+                return value
+            self.count += 1
+            content[key] = Node(file, value.start_mark, text, quoted=not value.implicit[0])
+            keys[key] = (file, event.start_mark)
+            event = take()
+        return event
 
     def _scalar(self, event: Any) -> None:
-        # Nine of ten events are scalars, and half of these are keys, which need no node.
-        mark = event.start_mark
-        spot = Spot(self.file, mark.line + 1, mark.column + 1)
-        if event.tag is not None:
-            self._tagged(event, spot)
         self.count += 1
-        if self.count > MOST_NODES or len(self.open) >= DEEPEST:
-            self._grow(spot, 0, 1)
-        text = event.value
-        if text in _NULLS and (event.implicit[0] or event.tag == _CORE + "null"):
+        text, quoted = event.value, not event.implicit[0]
+        if self.count > MOST_NODES or len(self.open) > DEEPEST:
+            self._grow(self._spot(event), 0)
+        if event.tag is not None:
+            self._tagged(event, self._spot(event))
+        if text in _NULLS and (not quoted or event.tag == _CORE + "null"):
             text = None
-        owner = self.open[-1] if self.open else None
-        if text is not None and owner is not None and owner.key is None and event.anchor is None and owner.named:
-            owner.key, owner.key_spot = text, spot
-            return
-        node = Node(spot, text)
-        node.quoted = not event.implicit[0]
+        node = Node(self.file, event.start_mark, text, quoted=quoted)
         if event.anchor is not None:
-            self.anchors[event.anchor] = node
-        self._place(node, spot)
+            self.anchors[event.anchor] = _Kept(node)
+        self._place(node, self._spot(event), 0)
 
     def _tagged(self, event: Any, spot: Spot) -> None:
         if event.tag is not None and event.tag not in _PLAIN_TAGS and event.tag != "!":
-            what = f"the tag {shown(event.tag)} means nothing in a plan"
+            what = f"the tag {shown(event.tag)} means nothing in a {self.whole.name}"
             _refuse(spot, what, "a plain value", "Remove the tag.")
 
-    def _finish(self, node: Node, anchor: str | None) -> None:
-        if isinstance(node.content, (dict, list)):
-            inner = node.content.values() if isinstance(node.content, dict) else node.content
-            node.size = 1 + sum(each.size for each in inner)
-            node.depth = 1 + max((each.depth for each in inner), default=0)
-        if anchor is not None:
-            self.anchors[anchor] = node
-        self._place(node, node.spot)
+    def _finish(self, done: _Open) -> None:
+        if done.anchor is not None:
+            self.anchors[done.anchor] = _Kept(done.node, self.count - done.before, done.depth)
+        self._place(done.node, done.node.spot, done.depth)
 
-    def _place(self, node: Node, spot: Spot) -> None:
+    def _place(self, node: Node, spot: Spot, depth: int) -> None:
         """Puts a finished value where it belongs: into the open list, as a key, or under the pending key."""
-        if not self.open:
-            self.root = node
-            return
         owner = self.open[-1]
-        content = owner.node.content
+        content = owner.content
+        owner.deepest = max(owner.deepest, depth)
         if isinstance(content, list):
             content.append(node)
-        elif not isinstance(content, dict):
-            raise AssertionError("only collections are ever open")
         elif owner.key is None:
             if not isinstance(node.content, str):
                 what = "a name is empty here" if node.content is None else "a name is a collection here"
                 _refuse(spot, what, "text", "Write a name before the colon; quote it if it begins with [ or {.")
-            owner.key, owner.key_spot = node.content, spot
+            owner.key, owner.key_mark = node.content, node.mark
         else:
             if node.content is None and _THREE_DIGITS.fullmatch(owner.key):
-                self._split_number(owner, content, owner.key)
+                self._split_number(content, owner.key)
             self._put(owner, content, owner.key, node, spot)
             owner.key = None
 
-    def _split_number(self, owner: _Open, content: dict[str, Node], key: str) -> None:
+    def _split_number(self, content: dict[str, Node], key: str) -> None:
         """{month: 4,200} is a month of 4 and an empty 200: it is refused, for nothing else would tell."""
         last = next(reversed(content.items()), None)
         if last is None or not isinstance(last[1].content, str) or not _LEADING_DIGITS.fullmatch(last[1].content):
@@ -299,15 +356,16 @@ class _Tree:
         )
 
     def _put(self, owner: _Open, content: dict[str, Node], key: str, node: Node, spot: Spot) -> None:
+        here = (self.file, owner.key_mark)
         if key == _MERGE:
             self._merge(owner, content, node, spot)
-        elif key in owner.written:
+        elif key in content and key not in owner.merged:
             path = (*self._path(), key)
-            self.problems.append(_twice(path, owner.key_spot, owner.node.keys[key], "each name once"))
+            self.problems.append(_twice(path, _spot(*here), _spot(*owner.node.keys[key]), "each name once"))
         else:
-            owner.written.add(key)
+            owner.merged.discard(key)
             content[key] = node
-            owner.node.keys[key] = owner.key_spot
+            owner.node.keys[key] = here
 
     def _merge(self, owner: _Open, content: dict[str, Node], node: Node, spot: Spot) -> None:
         sources = node.content if isinstance(node.content, list) else [node]
@@ -316,23 +374,25 @@ class _Tree:
                 _refuse(spot, "'<<' does not name a mapping", "an alias like *defaults")
             for key, value in source.content.items():
                 if key not in content:
+                    owner.merged.add(key)
                     content[key] = value
                     owner.node.keys[key] = source.keys[key]
 
     def _path(self) -> Iterator[str]:
-        for each in self.open[:-1]:
-            yield str(len(each.node.content)) if isinstance(each.node.content, list) else each.key or ""
+        for each in self.open[1:-1]:
+            yield str(len(each.content)) if isinstance(each.content, list) else each.key or ""
 
     def _grow(self, spot: Spot, size: int, depth: int = 1) -> None:
-        if len(self.open) + depth > DEEPEST:
-            _refuse(spot, f"values are nested more than {DEEPEST} deep here", "a plan, which needs 6")
+        # The outside of the document is no level.
+        if len(self.open) - 1 + depth > DEEPEST:
+            _refuse(spot, f"values are nested more than {DEEPEST} deep here", f"a {self.whole.name}, which needs 6")
         self.count += size
         if self.count > MOST_NODES:
-            what = f"the plan grows past {MOST_NODES:,} values here"
+            what = f"the {self.whole.name} grows past {MOST_NODES:,} values here"
             _refuse(spot, what, "", "Aliases that repeat aliases multiply; write less by them.")
 
     def _spot(self, event: Any) -> Spot:
-        return Spot(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
+        return _spot(self.file, event.start_mark)
 
 
 def _meant(text: str) -> str | bool | int | float:
@@ -345,9 +405,8 @@ def _meant(text: str) -> str | bool | int | float:
 
 def merge(roots: Sequence[Node]) -> Node:
     """One plan from several files: their sections side by side. Raises PlanError for a name that two files define."""
-    merged = Node(roots[0].spot, {})
     content: dict[str, Node] = {}
-    merged.content = content
+    merged = Node(roots[0].file, roots[0].mark, content)
     problems: list[Problem] = []
     once = "each name once in all files of a plan"
     for root in roots:
@@ -358,12 +417,12 @@ def merge(roots: Sequence[Node]) -> Node:
             elif isinstance(known.content, dict) and isinstance(node.content, dict):
                 for name, value in node.content.items():
                     if name in known.content:
-                        problems.append(_twice((key, name), node.keys[name], known.keys[name], once))
+                        problems.append(_twice((key, name), _spot(*node.keys[name]), _spot(*known.keys[name]), once))
                     else:
                         known.content[name] = value
                         known.keys[name] = node.keys[name]
             elif node.plain() != known.plain():
-                problems.append(_twice((key,), root.keys[key], merged.keys[key], once))
+                problems.append(_twice((key,), _spot(*root.keys[key]), _spot(*merged.keys[key]), once))
     if problems:
         raise PlanError(problems)
     return merged
@@ -372,7 +431,7 @@ def merge(roots: Sequence[Node]) -> Node:
 def _copied(node: Node) -> Node:
     if not isinstance(node.content, dict):
         return node
-    copy = Node(node.spot, dict(node.content))
+    copy = Node(node.file, node.mark, dict(node.content))
     copy.keys = dict(node.keys)
     return copy
 

@@ -13,9 +13,10 @@ from upshift.model.ids import (
     WorkloadId,
 )
 from upshift.model.quarter import parse_quarter
-from upshift.plan_file import declared, declared_planning
+from upshift.plan_file import declared, declared_calendar, declared_planning
 from upshift.plan_file.compiled import of_document, primaries
 from upshift.plan_file.prices import Terms
+from upshift.planning.days import Calendar, Freeze
 from upshift.planning.outline import (
     Agent,
     Audience,
@@ -71,6 +72,7 @@ def outline_of(plan: declared.Plan, terms: Mapping[str, Terms], plan_hash: PlanH
         year=budgets.tokens.year,
         pods={name: each.year for name, each in sorted(plan.pods.items()) if each.year is not None},
         sign_offs=signs_off(plan),
+        calendar=calendar_of(plan.calendar),
     )
 
 
@@ -117,6 +119,17 @@ def estimate_of(said: declared_planning.Estimate | None) -> Estimate | None:
         busy=said.busy,
         burst=said.burst,
         ops_hours=said.ops,
+    )
+
+
+def calendar_of(said: declared_calendar.Calendar) -> Calendar:
+    """The calendar as planning and playbooks read it."""
+    return Calendar(
+        zone=said.timezone,
+        year_begins=declared_calendar.MONTHS.index(said.year_begins) + 1,
+        holidays=tuple(sorted((day, name) for name, days in said.holidays.items() for day in days)),
+        workdays_only=said.changes == "workdays",
+        freezes=tuple(Freeze(name, each.from_, each.to, each.why or "") for name, each in sorted(said.freezes.items())),
     )
 
 

@@ -1,6 +1,6 @@
 """What holds for every part of a plan, whatever it declares?"""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -27,12 +27,18 @@ class Declared(BaseModel):
 class Sparse(Declared):
     """A part whose document leaves defaults out: what is added to it later changes the hash of no plan without it."""
 
+    defaults: ClassVar[tuple[tuple[str, str, Any], ...]] = ()
+    """Each field, its name in a document, and what it is where it is not said."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        cls.defaults = tuple((name, field.alias or name, field.default) for name, field in cls.model_fields.items())
+
     @model_serializer(mode="wrap")
     def _said(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        said, fields = self.__dict__, type(self).model_fields
-        unsaid = {
-            field.alias or name
-            for name, field in fields.items()
-            if said[name] is field.default or said[name] == field.default
-        }
-        return {key: value for key, value in written(self).items() if key not in unsaid}
+        document: dict[str, Any] = written(self)
+        said = self.__dict__
+        for name, alias, default in self.defaults:
+            if said[name] is default or said[name] == default:
+                document.pop(alias, None)
+        return document

@@ -32,6 +32,14 @@ _MAKERS = {
 _DATED = re.compile(r"(-latest|[-@]\d{8}|-\d{4}-\d{2}-\d{2})$")
 _BEYOND_TOKENS = ("requests_kcount", "output_reasoning_mtok", "output_citation_mtok")
 _HALF_HOURS = tuple(timedelta(minutes=30 * step) for step in range(48))
+_SERVICES: tuple[tuple[str, dict[str, str]], ...] = (
+    ("priority", {"service_tier": "priority"}),
+    ("flex", {"service_tier": "flex"}),
+    ("fast", {"service_tier": "fast", "speed": "fast"}),
+    ("batch", {"processing": "batch"}),
+)
+"""Tiers of service by our names, as the catalogue knows them."""
+_NO_PRICES = listed.ModelPrice()
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,11 +117,36 @@ def card_of(model: listed.ModelInfo, dialect: Dialect, source: str, today: date)
     moments = [midnight + step for step in _HALF_HOURS] if isinstance(model.prices, list) else [midnight]
     if not model.prices:
         return None
-    cards = [_rated(model.get_prices(moment), dialect, source) for moment in moments]
+    cards = [_with_services(model, moment, dialect, source) for moment in moments]
     known = [card for card in cards if card is not None]
     if len(known) < len(cards):
         return None
     return max(known, key=lambda card: card.steps[0].input + card.steps[0].output)
+
+
+def _with_services(model: listed.ModelInfo, moment: datetime, dialect: Dialect, source: str) -> RateCard | None:
+    """The rate card at a moment, with the tiers of service whose prices the catalogue knows."""
+    standard = model.get_prices(moment)
+    card = _rated(standard, dialect, source)
+    if card is None:
+        return None
+    services: list[tuple[str, tuple[Rates, ...]]] = []
+    for name, context in _SERVICES:
+        other = _rated(model.get_prices(moment, context), dialect, source)
+        if other is not None and _varies(model, moment, context):
+            services.append((name, other.steps))
+    search = vars(standard).get("web_searches_kcount")
+    one = nano_from_dollars(search / 1000) if isinstance(search, Decimal) else None
+    return msgspec.structs.replace(card, services=tuple(services), search=one)
+
+
+def _varies(model: listed.ModelInfo, moment: datetime, context: Mapping[str, str]) -> bool:
+    """Whether the catalogue names a tier of service with prices of its own; else it is billed as nobody says."""
+    return any(
+        all(context.get(key) == value for key, value in variant.when.items()) and variant.prices != _NO_PRICES
+        for variant in model.price_variants or ()
+        if variant.constraint is None or variant.constraint.active(moment)
+    )
 
 
 def _rated(prices: listed.ModelPrice, dialect: Dialect, source: str) -> RateCard | None:

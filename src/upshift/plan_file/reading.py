@@ -11,7 +11,9 @@ import msgspec
 from upshift.model.ids import WorkloadId
 from upshift.plan_file.checked import check, check_terms
 from upshift.plan_file.checked_agents import check_agents
+from upshift.plan_file.checked_calendar import check_calendar
 from upshift.plan_file.checked_planning import check_planning, still_lacking
+from upshift.plan_file.checked_policies import check_policies
 from upshift.plan_file.checked_pools import check_pools
 from upshift.plan_file.compiled import compile_plan, document_of, hash_of
 from upshift.plan_file.declared import Model, Offer, Plan, Provider
@@ -103,6 +105,8 @@ def _checked(root: Node, today: date | None) -> Checked:
         check_agents(plan, findings)
         check_routes(plan, findings)
         check_pools(plan, findings)
+        check_calendar(plan, findings)
+        check_policies(plan, findings)
         check_reach(plan, settled, findings)
         check_terms(plan, settled, assumed, findings)
     problems = findings.sorted()

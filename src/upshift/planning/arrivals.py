@@ -71,8 +71,8 @@ def peak_of(starts: Array, held: Array) -> float:
     return float(open_sessions(starts, held)[1].max()) if len(starts) else 0.0
 
 
-def size(starts: Array, held: Array, *, seconds: float, horizon: float) -> Sized:
-    """What to provide so that it suffices for `horizon` seconds with a chance of 95 %, by `seconds` that were observed.
+def size(starts: Array, held: Array, *, seconds: float, horizon: float, chance: float = CHANCE) -> Sized:
+    """What to provide so that it suffices for `horizon` seconds with a chance, by `seconds` that were observed.
 
     Two views, of which the higher counts, as each sees what the other may miss:
 
@@ -97,8 +97,8 @@ def size(starts: Array, held: Array, *, seconds: float, horizon: float) -> Sized
     moments, number = open_sessions(starts, held)
     mean, dispersion = _level(moments, number, seconds, stay)
     peaks = _block_peaks(moments, number, seconds, block)
-    by_extremes, shape = _extremes(peaks, max(horizon, seconds) / block, dispersion)
-    by_level = _by_level(mean, dispersion, max(horizon, seconds) / stay)
+    by_extremes, shape = _extremes(peaks, max(horizon, seconds) / block, dispersion, chance)
+    by_level = _by_level(mean, dispersion, max(horizon, seconds) / stay, chance)
     observed = float(number.max())
     return Sized(
         peak=math.ceil(max(observed, by_level, by_extremes)),
@@ -123,12 +123,12 @@ def _level(moments: Array, number: Array, seconds: float, stay: float) -> tuple[
     return mean, max(1.0, float(seen.var()) / mean) if mean > 0 else 1.0
 
 
-def _by_level(mean: float, dispersion: float, looks: float) -> float:
+def _by_level(mean: float, dispersion: float, looks: float, chance: float) -> float:
     if mean <= 0:
         return 0.0
     # A negative binomial needs more variance than mean; a Poisson number is its limit.
     over = max(dispersion, 1.0 + 1e-6) - 1.0
-    return float(nbinom.ppf(1.0 - (1.0 - CHANCE) / max(looks, 1.0), mean / over, 1.0 / (1.0 + over)))
+    return float(nbinom.ppf(1.0 - (1.0 - chance) / max(looks, 1.0), mean / over, 1.0 / (1.0 + over)))
 
 
 def _block_peaks(moments: Array, number: Array, seconds: float, block: float) -> Array:
@@ -139,7 +139,7 @@ def _block_peaks(moments: Array, number: Array, seconds: float, block: float) ->
     return peaks
 
 
-def _extremes(peaks: Array, blocks: float, dispersion: float) -> tuple[float, float]:
+def _extremes(peaks: Array, blocks: float, dispersion: float, chance: float) -> tuple[float, float]:
     """The highest of so many blocks with the chance, and the shape that was found."""
     sd = float(peaks.std())
     if sd == 0.0:
@@ -156,7 +156,7 @@ def _extremes(peaks: Array, blocks: float, dispersion: float) -> tuple[float, fl
         for begin in (0.02, expected + 0.01)
     ]
     location, log_scale, shape = (float(each) for each in min(fits, key=lambda fit: float(fit.fun)).x)
-    rare = -math.log(CHANCE) / max(blocks, 1.0)
+    rare = -math.log(chance) / max(blocks, 1.0)
     if shape < 1e-4:
         return location - math.exp(log_scale) * math.log(rare), 0.0
     return location + math.exp(log_scale) / shape * (rare**-shape - 1.0), shape

@@ -41,7 +41,7 @@ class WorkloadUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class YearUse(msgspec.Struct, frozen=True, kw_only=True):
-    """What the months of a calendar year that are forecast cost, in nano-dollars, and the plan's limit of that year.
+    """What the months of a financial year that are forecast cost, in nano-dollars, and the plan's limit of that year.
 
     `within` is the chance that they stay within the limit; None without one, of a part of a year, or where a cost is
     unknown.

@@ -24,25 +24,28 @@ class Reserve(msgspec.Struct, frozen=True, kw_only=True):
     quarter: Quarter
     budget: float
     held: float
-    drawn: float
+    drawn: float | None
+    """None where the draws that were recorded are not known."""
     enough: float
 
     @property
-    def left(self) -> float:
+    def left(self) -> float | None:
         """What can still be drawn; below zero when more was drawn than held."""
-        return self.held - self.drawn
+        return None if self.drawn is None else self.held - self.drawn
 
 
-def reserve(line: BudgetLine, quarter: Quarter, demand: Array, share: float, draws: Sequence[Drawn] = ()) -> Reserve:
+def reserve(
+    line: BudgetLine, quarter: Quarter, demand: Array, share: float, draws: Sequence[Drawn] | None = ()
+) -> Reserve:
     """The reserve behind a budget whose demand is so distributed (draws of one quarter)."""
     budget = float(np.median(demand))
-    taken = sum(each.amount for each in draws if each.budget is line and each.quarter == quarter)
+    own = None if draws is None else [each for each in draws if each.budget is line and each.quarter == quarter]
     return Reserve(
         line=line,
         quarter=quarter,
         budget=budget,
         held=budget * share,
-        drawn=taken,
+        drawn=None if own is None else sum(each.amount for each in own),
         enough=float((demand <= budget * (1 + share)).mean()),
     )
 

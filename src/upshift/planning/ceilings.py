@@ -7,7 +7,7 @@ import numpy as np
 from upshift.model.ids import TierId
 from upshift.model.money import Nano
 from upshift.planning.budgets import Ceiling
-from upshift.planning.draws import Array, Dice, Scale
+from upshift.planning.draws import Array, Dice, Scale, at_rank
 from upshift.planning.outline import ONE, Row, Spread
 from upshift.planning.tokens import PerUser, of_one_user
 
@@ -41,11 +41,9 @@ def propose(row: Row, one: PerUser, dice: Dice, sigma: float) -> tuple[Ceiling, 
                 workload=row.id,
                 tier=tier,
                 tokens=tokens,
-                proposed_tokens=round_up(float(np.quantile(use, SHARE))),
+                proposed_tokens=round_up(at_rank(use, SHARE)),
                 money=money,
-                proposed_money=None
-                if one.cost is None
-                else round_up(float(np.quantile(user * one.cost * weight, SHARE))),
+                proposed_money=None if one.cost is None else round_up(at_rank(user * one.cost * weight, SHARE)),
                 reached=None if tokens is None else float((use >= tokens).mean()),
             )
         )

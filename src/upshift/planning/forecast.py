@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from upshift.model.ids import WorkloadId
 from upshift.model.quarter import Month
@@ -26,8 +25,9 @@ from upshift.planning.budgets import (
     YearUse,
 )
 from upshift.planning.ceilings import propose
+from upshift.planning.days import year_of
 from upshift.planning.drawn import Drawn
-from upshift.planning.draws import Array, Dice, Scale
+from upshift.planning.draws import Array, Dice, Draws, Scale, rank
 from upshift.planning.outline import BudgetLine, Outline, Row, Spread
 from upshift.planning.tokens import Value
 from upshift.planning.users import Path, Sums, users_by_month
@@ -38,7 +38,6 @@ MOST_MONTHS = 120
 TOGETHER = 0.3
 """An assumption: estimates made by the same people for the same season err together to some part."""
 _MANY = 100
-_MOST_SHORT = float(np.finfo(np.float32).max)
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,12 +98,13 @@ def forecast(
     draws: int = DRAWS,
     seed: int = 0,
     terms: Terms | None = None,
-    taken: Sequence[Drawn] = (),
+    taken: Sequence[Drawn] | None = None,
 ) -> Forecast:
     """Tokens, compute, ops and the buffer of the planned and committed workloads from `start` on.
 
     Every figure is drawn by name with the seed, so two plans differ by what differs between them alone. Totals are
-    quantiles of summed draws, never sums of quantiles. Memory does not grow with the number of workloads beyond what
+    quantiles of summed draws, never sums of quantiles. `taken` is what was drawn on the buffer; None where that is not
+    known. Memory does not grow with the number of workloads beyond what
     is told of each. Raises ValueError for a horizon or a number of draws that is none.
     """
     if not 1 <= months <= MOST_MONTHS:
@@ -170,17 +170,25 @@ def _drawn(rows: Sequence[Row], horizon: _Horizon) -> _Drawn:
 
 def quantiles_of(draws: Array) -> Quantiles:
     """Of (draws), by rank, so that one draw is its own quantile."""
-    return _by_rank(np.sort(draws))
+    (found,) = _by_rank(np.sort(draws)[None])
+    return Quantiles(*found)
 
 
-def _by_rank(ordered: NDArray[np.floating], scale: float = 1.0) -> Quantiles:
-    last = len(ordered)
-    return Quantiles(*(float(ordered[int(np.ceil(share * last)) - 1]) * scale for share in (0.5, 0.8, 0.95)))
+def _by_rank(ordered: Draws) -> list[list[float]]:
+    """The three quantiles of each row of draws in ascending order."""
+    picked: list[list[float]] = ordered[:, [rank(share, ordered.shape[1]) for share in (0.5, 0.8, 0.95)]].tolist()
+    return picked
 
 
-def _by_month(path: Path) -> list[Quantiles]:
-    ordered = np.sort(path.profiles, axis=1)
-    return [_by_rank(ordered[which], scale) for which, scale in zip(path.which, path.scale, strict=True)]
+def _by_month(path: Path) -> dict[int, Quantiles]:
+    """By index of the month; of those in which it runs."""
+    # Some months at once: a long sort runs beside the other thread, many short ones wait for each other.
+    found = _by_rank(np.sort(path.profiles, axis=1))
+    return {
+        path.first + at: Quantiles(*(each * scale for each in found[which]))
+        for at, (which, scale) in enumerate(zip(path.which, path.scale, strict=True))
+        if scale
+    }
 
 
 def _tokens_of(
@@ -191,13 +199,18 @@ def _tokens_of(
     if users is None or one is None:
         return use, ()
     new = tuple(lifetime.new_in(row, month.quarter) for month in horizon.calendar)
-    widen = horizon.dice.draw(horizon.terms.first_quarter, Scale.LOG, row.id, "under-sizing")
-    by_month, spent = _used(users, one.tokens, new, widen, totals.tokens)
-    costs, cost = (None, None) if one.cost is None else _used(users, one.cost, new, widen, totals.cost)
+    widen = horizon.dice.draw(horizon.terms.first_quarter, Scale.LOG, row.id, "under-sizing") if any(new) else 1.0
+    users = users.widened(new, widen)
+    by_month, spent = _used(users, one.tokens, totals.tokens)
+    costs, cost = (None, None) if one.cost is None else _used(users, one.cost, totals.cost)
     told = tuple(
-        MonthUse(month=month, tokens=by_month[at], cost=None if costs is None else costs[at], first_quarter=new[at])
-        for at, month in enumerate(horizon.calendar)
-        if users.scale[at]
+        MonthUse(
+            month=horizon.calendar[at],
+            tokens=used,
+            cost=None if costs is None else costs[at],
+            first_quarter=new[at],
+        )
+        for at, used in by_month.items()
     )
     use = WorkloadUse(
         workload=row.id,
@@ -212,25 +225,14 @@ def _tokens_of(
     return use, propose(row, one, horizon.dice, horizon.terms.users_sigma)
 
 
-def _used(
-    users: Path, factor: Value, new: Sequence[bool], widen: Value, total: Sums
-) -> tuple[list[Quantiles], Quantiles]:
-    """Adds what users use by month, more in the months that are new; quantiles of each month, and of all together."""
-    if users.few:
-        path = users.times(factor).widened(tuple(new), widen)
-        total.add(path)
-        return _by_month(path), quantiles_of(path.summed())
-    whole, found = np.zeros(users.profiles.shape[1]), []
-    for month, is_new in enumerate(new):
-        used = users.month(month, factor)
-        if is_new:
-            used *= widen
-        total.add_month(month, used)
-        whole += used
-        # Seven digits of a quantile are enough, and twice as quick to sort.
-        short = used.max() < _MOST_SHORT
-        found.append(_by_rank(np.sort(used.astype(np.float32)) if short else np.sort(used)))
-    return found, quantiles_of(whole)
+def _used(users: Path, factor: Value, total: Sums) -> tuple[dict[int, Quantiles], Quantiles]:
+    """Adds what users use by month; quantiles of each month, and of all together."""
+    fitting = users.fitting(factor)
+    total.add(users, fitting)
+    found: dict[int, Quantiles] = {}
+    for piece in users.pieces():
+        found |= _by_month(piece.times(fitting))
+    return found, quantiles_of(users.summed() * factor)
 
 
 def _load_of(row: Row, users: Path | None, horizon: _Horizon, totals: _Totals) -> tuple[str, ...]:
@@ -238,13 +240,16 @@ def _load_of(row: Row, users: Path | None, horizon: _Horizon, totals: _Totals) -
     load = compute.load_per_user(row, horizon.dice)
     if users is None or load is None:
         return compute.lacking(row)
-    totals.open.add_scaled(users, load.open)
-    if load.requests is not None:
-        totals.requests.add_scaled(users, load.requests)
-    if np.any(np.asarray(load.excess) > 0):
-        totals.bursts.add_squares(users, load.open * load.excess)
-        if load.requests is not None:
-            totals.request_bursts.add_squares(users, load.requests * load.excess)
+    bursty = bool(np.any(np.asarray(load.excess) > 0))
+    for each, sums, bursts in (
+        (load.open, totals.open, totals.bursts),
+        (load.requests, totals.requests, totals.request_bursts),
+    ):
+        if each is None:
+            continue
+        sums.add(users, users.fitting(each))
+        if bursty:
+            bursts.add(users, users.fitting(each * load.excess), squared=True)
     _beside(row, horizon, totals)
     return ()
 
@@ -294,8 +299,9 @@ def _tokens(
 
 def _years(outline: Outline, horizon: _Horizon, totals: _Totals, *, known: bool) -> tuple[YearUse, ...]:
     years: list[YearUse] = []
-    for year in sorted({month.year for month in horizon.calendar}):
-        part = [at for at, month in enumerate(horizon.calendar) if month.year == year]
+    years_of = [year_of(outline.calendar, month) for month in horizon.calendar]
+    for year in sorted(set(years_of)):
+        part = [at for at, each in enumerate(years_of) if each == year]
         cost = totals.cost.totals[part].sum(axis=0)
         # A part of a year says nothing of the whole year's limit, nor does a cost that is not all known.
         sure = outline.year is not None and len(part) == 12 and known
@@ -373,7 +379,7 @@ def _ops(outline: Outline, rows: Sequence[Row], hours: ops.Hours) -> OpsForecast
 
 
 def _reserves(
-    outline: Outline, horizon: _Horizon, totals: _Totals, hours: ops.Hours, taken: Sequence[Drawn]
+    outline: Outline, horizon: _Horizon, totals: _Totals, hours: ops.Hours, taken: Sequence[Drawn] | None
 ) -> tuple[buffer.Reserve, ...]:
     """Behind each budget, by quarter; quarters that are forecast in part count with that part."""
     peaks = horizon.peaks(totals.open, totals.bursts)

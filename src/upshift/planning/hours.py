@@ -1,5 +1,6 @@
 """How many hours of ops a week do some workloads need, every figure at its median?"""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -27,22 +28,51 @@ def unlike(row: Row, other: Row) -> float:
     return 0.5 * _differ(row.stakeholder, other.stakeholder) + 0.5 * (_plain(row.sla) != _plain(other.sla))
 
 
+class _Running:
+    """Workloads by what they have in common, in the order they shipped; those that retired fall out at the front.
+
+    Each is asked for quarters that never go back, so that every row is passed once however many ask.
+    """
+
+    def __init__(self) -> None:
+        self._alike: dict[tuple[str, ...], deque[tuple[int, Row]]] = {}
+        self._count = 0
+
+    def add(self, row: Row) -> None:
+        """One more that ships."""
+        for likeness in (*_likenesses(row), ()):
+            self._alike.setdefault(likeness, deque()).append((self._count, row))
+        self._count += 1
+
+    def likest(self, row: Row) -> Row | None:
+        """The first of those that are likest to a workload and run when it ships."""
+        # The first of each likeness are enough: all that share one with it are as like, but for those that share more.
+        found = [first for each in (*_likenesses(row), ()) if (first := self._first(each, row.ships)) is not None]
+        near = min(found, key=lambda each: (unlike(row, each[1]), each[0]), default=None)
+        return None if near is None else near[1]
+
+    def _first(self, likeness: tuple[str, ...], quarter: Quarter | None) -> tuple[int, Row] | None:
+        alike = self._alike.get(likeness, deque())
+        while alike and quarter is not None and not lifetime.runs_in_quarter(alike[0][1], quarter):
+            alike.popleft()
+        return alike[0] if alike else None
+
+
+def _likenesses(row: Row) -> tuple[tuple[str, ...], ...]:
+    """What others have to share to be alike in all; in shape and stakeholder; in shape and SLA."""
+    shape, stakeholder, sla = _plain(row.shape), _plain(row.stakeholder), _plain(row.sla)
+    return ("all", shape, stakeholder, sla), ("stakeholder", shape, stakeholder), ("sla", shape, sla)
+
+
 def kin(rows: Sequence[Row]) -> Mapping[WorkloadId, Kin]:
     """For each workload, in the order of their quarters, the likest of those that run by then."""
     found: dict[WorkloadId, Kin] = {}
-    # By kind, since thousands of workloads are of a few kinds.
-    before: dict[tuple[str, str, str], list[Row]] = {}
+    running = _Running()
     for row in sorted(rows, key=lambda each: (each.ships is not None, each.ships or Quarter(0, 1))):
-        running = [one for each in before.values() if (one := _running(each, row.ships)) is not None]
-        nearest = min(running, key=lambda each: unlike(row, each), default=None)
+        nearest = running.likest(row)
         found[row.id] = Kin(None, 0.0) if nearest is None else Kin(nearest.id, unlike(row, nearest))
-        before.setdefault((_plain(row.shape), _plain(row.stakeholder), _plain(row.sla)), []).append(row)
+        running.add(row)
     return found
-
-
-def _running(rows: Sequence[Row], quarter: Quarter | None) -> Row | None:
-    """The first of them that runs in a quarter."""
-    return next((row for row in rows if quarter is None or lifetime.runs_in_quarter(row, quarter)), None)
 
 
 def usual_hours(of: Kin, staffing: Ops) -> Spread:

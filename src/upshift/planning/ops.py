@@ -69,13 +69,16 @@ class Hours:
 
 
 class Medians(Dice):
-    """One draw that is every figure's median."""
+    """Every figure at its median, as a plain number."""
 
     def __init__(self) -> None:
         super().__init__(seed=0, count=1)
 
     def normal(self, *name: str) -> Array:
         return np.zeros(1)
+
+    def draw(self, spread: Spread, scale: Scale, *name: str) -> float:
+        return spread.mid
 
 
 def within_ceiling(hours: float, ceiling: float | None, fte_hours: float) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from upshift.model.ids import AgentId, GateId, ModelName, ModelTierId, PlanHash,
 from upshift.model.money import Nano
 from upshift.model.quarter import Quarter
 from upshift.model.rates import RateCard
+from upshift.planning.days import Calendar
 
 
 class BudgetLine(StrEnum):
@@ -222,8 +223,10 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True):
     staffing: Ops = Ops()
     machines: Compute = Compute()
     year: Nano | None = None
-    """What may be spent on tokens in a calendar year."""
+    """What may be spent on tokens in a financial year."""
     pods: Mapping[str, Nano] = {}
     """The same by pod, for pods that have a budget of their own."""
     sign_offs: bool = False
     """Whether planned and committed workloads need them."""
+    calendar: Calendar = Calendar()
+    """The days of the organisation: when its financial year begins, and when plans may change."""

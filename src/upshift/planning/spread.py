@@ -16,6 +16,9 @@ TOTAL_SIGMA = 0.35
 _PRIOR_AT = ndtri((np.arange(9) + 0.5) / 9)
 _PRIOR_TESTS = 1.0
 """The prior weighs as much as so many tests that do not overlap. Peers add none: one shock moves all of them."""
+_PRIOR_STEPS = 2.0
+"""Of single steps it weighs as much as so many: intervals of 80 % then hold 74 to 82 % of independent ones, calm or
+wild."""
 _OWN_WEIGHT = 3.0
 """A workload's own test weighs as much as so many of its peers'."""
 _LARGEST_RATIO = 1000.0
@@ -42,7 +45,8 @@ class Distribution(msgspec.Struct, frozen=True, eq=False):
         rows = np.arange(len(self.values))
         low, high = self.upto[rows, below], self.upto[rows, above]
         part = np.clip((share - low) / np.where(high > low, high - low, 1.0), 0.0, 1.0)
-        return np.asarray(self.values[rows, below] * (1 - part) + self.values[rows, above] * part)
+        low_value = self.values[rows, below]
+        return np.asarray(low_value + (self.values[rows, above] - low_value) * part)
 
     def row(self, at: int) -> "Distribution":
         return Distribution(self.values[at : at + 1], self.upto[at : at + 1])
@@ -127,18 +131,29 @@ def _tested(steps: Floats, test: Backtest, horizon: int, season: Season) -> tupl
 def spread_of_steps(steps: Floats, test: Backtest, season: Season, sigma: float) -> Distribution:
     """What one step may be, as a ratio of its scale: each workload's own tests, step by step, and the prior.
 
-    The scale of a step is half of its forecast and half of the usual step, under the shape of the block.
+    The scale of a step is half of its forecast and half of the usual step, under the shape of the block. Tests from
+    several origins foretell the same step: together they are one, for it came once. One more step than was tested may
+    be beyond all that were (split conformal prediction, Vovk et al. 2005), so quantiles lie further out by one in so
+    many.
     """
-    ratios = [np.broadcast_to(np.exp(sigma * _PRIOR_AT), (len(steps), len(_PRIOR_AT)))]
-    rows = np.arange(len(steps))
+    prior = np.broadcast_to(np.exp(sigma * _PRIOR_AT), (len(steps), len(_PRIOR_AT)))
+    if not test.folds:
+        return weighted(prior, np.ones_like(prior))
+    rows, ratios, of_steps = np.arange(len(steps)), [], []
     for fold in test.folds:
         path = fold.said[test.chosen, rows]
         scale = step_scales(path, fold.usual, steps[:, : fold.origin], season)
         came = steps[:, fold.origin : fold.origin + scale.shape[1]]
         ratios.append(_ratio(came, scale))
-    pool = np.concatenate(ratios, axis=1)
-    pool = pool[:, :: -(-pool.shape[1] // _MOST_STEPS)]
-    return weighted(pool, np.ones_like(pool))
+        of_steps.append(fold.origin + np.arange(came.shape[1]))
+    pool, at = np.concatenate(ratios, axis=1), np.concatenate(of_steps)
+    every = -(-pool.shape[1] // _MOST_STEPS)
+    pool, at = pool[:, ::every], at[::every]
+    many = len(np.unique(at))
+    weights = np.concatenate([np.full(len(_PRIOR_AT), _PRIOR_STEPS / len(_PRIOR_AT)), 1.0 / np.bincount(at)[at]])
+    values = np.concatenate([prior, pool], axis=1)
+    found = weighted(values, np.broadcast_to(weights, values.shape))
+    return Distribution(found.values, 0.5 + (found.upto - 0.5) * many / (many + 1))
 
 
 def step_scales(path: Floats, usual: Floats, known: Floats, season: Season) -> Floats:

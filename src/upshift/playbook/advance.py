@@ -2,18 +2,23 @@
 
 A window opens by time AND evidence: it has passed in full, and every criterion passes. Evidence that is undecided at
 its end gets the extension that the book allows, once; then a person is asked, and the gate stays shut until evidence
-or a person's recorded override opens it.
+or a person's recorded override opens it. What changes what is in force waits, besides, for the end of a freeze; the way
+back never does.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
 
 from upshift.model.span import Instant, show_instant
-from upshift.playbook.book import END, Answer, Book, Criterion, OnFail, OnUnclear, hours
-from upshift.playbook.run import Finding, Run, Visit
+from upshift.playbook.book import END, Answer, Book, Criterion, OnFail, OnUnclear, Phase, hours
+from upshift.playbook.checks import CHANGING
+from upshift.playbook.run import Finding, Overridden, Run, Visit
+
+FREEZE = Criterion(name="change-freeze", check="change-freeze", says="Nothing changes while the plan says so.")
+"""Of every gate to a phase that changes what is in force; found only where the plan's calendar keeps it shut."""
 
 
 class Enter(msgspec.Struct, frozen=True):
@@ -70,9 +75,32 @@ def criteria(book: Book, visit: Visit) -> tuple[tuple[str, Criterion], ...]:
     return tuple(found)
 
 
+def changing(run: Run) -> Phase | None:
+    """The phase whose actions come next, where they change what is in force; None where they do not, or have begun."""
+    visit = run.visit
+    if not visit.ready:
+        phase, todo = visit.phase, visit.phase.entering[len(visit.acted) :]
+        # What has begun is done to its end: half of a change would be in force all along a freeze.
+        if any(one.action.do in CHANGING for one in visit.acting):
+            return None
+    elif visit.phase.next != END:
+        phase = run.book.phase(visit.phase.next)
+        todo = phase.entering
+    else:
+        return None
+    return phase if any(one.do in CHANGING for one in todo) else None
+
+
+def gate(run: Run) -> tuple[tuple[str, Criterion], ...]:
+    """All that may keep a run where it is, by phase: the criteria of its book, and a freeze."""
+    phase = changing(run)
+    return criteria(run.book, run.visit) + (() if phase is None else ((phase.name, FREEZE),))
+
+
 def judged(run: Run, findings: Iterable[Finding], now: Instant) -> tuple[Finding, ...]:
     """The answer of every criterion of the present gate: as found, as signed, as overridden. What nobody found is
-    BROKEN. An override stands in for evidence that is missing, never for evidence against: a FAIL stays one.
+    BROKEN; only a freeze that nobody found is none. An override stands in for evidence that is missing, never for
+    evidence against: a FAIL stays one.
     """
     found = {(one.phase, one.criterion): one for one in (*findings, *run.visit.failed)}
     answers = []
@@ -84,8 +112,15 @@ def judged(run: Run, findings: Iterable[Finding], now: Instant) -> tuple[Finding
         else:
             answer = _signed(run.visit, phase, criterion)
         if answer.answer not in (Answer.PASS, Answer.FAIL):
-            answer = _overridden(run.visit, answer, now)
+            answer = _overridden(run.visit.overridden, answer, now)
         answers.append(answer)
+    coming = changing(run)
+    frozen = None if coming is None else found.get((coming.name, FREEZE.name))
+    if frozen is not None:
+        # A phase may be entered by an override just before midnight, and its actions be due just after.
+        gates = run.visits[-1:] if run.visit.ready else run.visits[-2:]
+        said = [one for visit in gates for one in visit.overridden]
+        answers.append(_overridden(said, frozen, now))
     return tuple(answers)
 
 
@@ -99,8 +134,8 @@ def _signed(visit: Visit, phase: str, criterion: Criterion) -> Finding:
     return Finding(phase=phase, criterion=criterion.name, answer=Answer.WAITING, says=says)
 
 
-def _overridden(visit: Visit, found: Finding, now: Instant) -> Finding:
-    for one in reversed(visit.overridden):
+def _overridden(said: Sequence[Overridden], found: Finding, now: Instant) -> Finding:
+    for one in reversed(said):
         if one.criterion == found.criterion and now < one.expires:
             says = (
                 f"OVERRIDDEN by {one.by} until {show_instant(one.expires)}: {one.reason}; the risk is {one.owner}'s",
@@ -144,11 +179,15 @@ def advance(book: Book, run: Run, findings: Iterable[Finding], now: Instant) -> 
 def _late(book: Book, visit: Visit, found: tuple[Finding, ...]) -> Next:
     """The window has passed, and not everything passes."""
     signers = {(phase, one.name): one.signer for phase, one in criteria(book, visit) if not one.check}
-    by_check = [one for one in _open(found) if (one.phase, one.criterion) not in signers]
-    if not by_check:
+    to_sign = [one for one in _open(found) if (one.phase, one.criterion) in signers]
+    frozen = [one for one in _open(found) if one.criterion == FREEZE.name and one.answer is Answer.WAITING]
+    by_check = [one for one in _open(found) if one not in to_sign and one not in frozen]
+    if not by_check and to_sign:
         # A person's signature is asked for last, when the evidence that is signed is all there.
-        roles = tuple(sorted({signers[one.phase, one.criterion] for one in _open(found)}))
-        return _ask(visit, _open(found), None, roles)
+        roles = tuple(sorted({signers[one.phase, one.criterion] for one in to_sign}))
+        return _ask(visit, to_sign, None, roles)
+    if not by_check:
+        return Wait(_until(frozen), _why(frozen))
     own = [one for one in by_check if one.phase == visit.phase.name]
     if own and visit.phase.extend and not visit.extended:
         return Extend(visit.phase.extend, _why(own))

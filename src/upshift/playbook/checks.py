@@ -9,6 +9,7 @@ import msgspec
 from upshift.evidence.measurement import Kind
 from upshift.evidence.metrics import METRICS
 from upshift.evidence.regression import Comparison, Outcome, Verdict
+from upshift.model.span import show_instant
 from upshift.playbook.book import Answer, Value
 from upshift.playbook.facts import Facts, Figure, Judgement, Need
 
@@ -33,6 +34,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kinds
     says: str
     required: bool = False
+    least: float | None = None
+    """Of a number."""
 
 
 Judge = Callable[[Mapping[str, Value], Facts], Judgement]
@@ -138,6 +141,8 @@ def _frozen(parameters: Mapping[str, Value], facts: Facts) -> Judgement:
     return Judgement(answer=Answer.PASS, says=(f"frozen and valid: {listed}",), figures=figures)
 
 
+_LONGEST_SILENCE = 1 / 3
+"""Of the time since a phase began: where nothing came for longer, traffic stopped, and what was before says nothing."""
 _NOTHING_KNOWN = 100.0
 """A change that may be a hundredfold either way is not known at all."""
 _WORST = (Outcome.REGRESSED, Outcome.DRIFT, Outcome.INSUFFICIENT, Outcome.UNDECIDED, Outcome.NON_INFERIOR)
@@ -225,17 +230,23 @@ def _measured(parameters: Mapping[str, Value], facts: Facts) -> Judgement:
     if found.n < least:
         return Judgement(answer=Answer.BROKEN, says=(f"{said}, {least:,} are needed",), figures=figures)
     most, at_least = parameters.get("at-most"), parameters.get("at-least")
+    if most is None and at_least is None:
+        says = f"{said}, and the playbook says neither what it is to be at most nor at least"
+        return Judgement(answer=Answer.BROKEN, says=(says,), figures=figures)
     if isinstance(most, int | float) and value > most:
         return Judgement(answer=Answer.FAIL, says=(f"{said}, at most {most:g} is allowed",), figures=figures)
     if isinstance(at_least, int | float) and value < at_least:
         return Judgement(answer=Answer.FAIL, says=(f"{said}, at least {at_least:g} is needed",), figures=figures)
+    if found.latest is not None and found.span.end - found.latest > _LONGEST_SILENCE * (found.span.end - facts.since):
+        says = f"{said}, and none since {show_instant(found.latest)}: whether it still is so is not known"
+        return Judgement(answer=Answer.BROKEN, says=(says,), figures=figures)
     return Judgement(answer=Answer.PASS, says=(said,), figures=figures)
 
 
 _METRIC_LIST = Parameter(name="metrics", kind=Kinds.METRICS, says="which metrics", required=True)
 _SINCE = Parameter(name="since", kind=Kinds.TEXT, says="only from the beginning of this phase on")
-_DAYS = Parameter(name="days", kind=Kinds.NUMBER, says="days of steady state that are needed")
-_VALUES = Parameter(name="values", kind=Kinds.NUMBER, says="how many values are needed at least")
+_DAYS = Parameter(name="days", kind=Kinds.NUMBER, says="days of steady state that are needed", least=0)
+_VALUES = Parameter(name="values", kind=Kinds.NUMBER, says="how many values are needed at least", least=1)
 
 BUILT_IN: tuple[Check, ...] = (
     Check(
@@ -295,6 +306,8 @@ class ActionKind(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     says: str
     parameters: tuple[Parameter, ...] = ()
+    changes: bool = False
+    """Whether it changes what is in force: that waits for the end of a freeze."""
 
 
 ACTIONS: tuple[ActionKind, ...] = (
@@ -311,11 +324,14 @@ ACTIONS: tuple[ActionKind, ...] = (
     ActionKind(
         name="activate-interfaces",
         says="activate the first so many of the planned interfaces, or all",
-        parameters=(Parameter(name="first", kind=Kinds.NUMBER, says="how many; all unless said"),),
+        parameters=(Parameter(name="first", kind=Kinds.NUMBER, says="how many; all unless said", least=0),),
+        changes=True,
     ),
     ActionKind(
         name="share-of-traffic",
         says="give the agent this share of the sessions",
         parameters=(Parameter(name="share", kind=Kinds.SHARE, says="from 0% to 100%", required=True),),
+        changes=True,
     ),
 )
+CHANGING = frozenset(one.name for one in ACTIONS if one.changes)

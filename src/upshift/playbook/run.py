@@ -228,11 +228,14 @@ _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
 def from_decision(decision: Decision) -> Record:
-    """Raises ValueError for a decision that holds no record."""
+    """Raises ValueError for a decision that holds no record, or one of a version that this one cannot read."""
     document = decision.detail.get("record")
     if not isinstance(document, str):
         raise ValueError(f"the decision {decision.id} holds no record of a playbook")
-    return _decoder.decode(document)
+    try:
+        return _decoder.decode(document)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"the record of a playbook in the decision {decision.id} cannot be read: {error}") from error
 
 
 class State(StrEnum):

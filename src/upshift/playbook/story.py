@@ -5,9 +5,10 @@ from typing import assert_never
 
 import msgspec
 
-from upshift.model.span import Instant, to_datetime
+from upshift.model.span import Instant
 from upshift.playbook.book import Answer, hours
 from upshift.playbook.facts import Figure
+from upshift.playbook.headline import amount, headline, percent, took, when
 from upshift.playbook.run import (
     Aborted,
     Acted,
@@ -71,7 +72,7 @@ def _line(record: Record) -> tuple[str, str, tuple[str, ...]]:
         case Signed():
             return f"signed off {record.criterion} for {record.role}", record.by, (record.note,) if record.note else ()
         case Overridden():
-            until = _when(record.expires)
+            until = when(record.expires)
             return (
                 f"OVERRODE {record.criterion}",
                 record.by,
@@ -131,24 +132,28 @@ def post_mortem(records: Sequence[Record]) -> str:
     end = run.ending.at if run.ending is not None else run.latest
     subject = f" {run.subject}" if run.subject else ""
     said = [
-        f"# Post-mortem: {run.book.title}{f' -{subject}' if subject else ''}",
+        f"# {'Post-mortem' if run.over else 'Report so far'}: {run.book.title}{f' -{subject}' if subject else ''}",
         "",
-        f"The run `{run.id}` {_ENDS[run.state]}. It was started by {run.started.by} on {_when(run.started.at)} and "
-        f"took {_took(end - run.started.at)}.",
+        f"The run `{run.id}` {_ENDS[run.state]}. It was started by {run.started.by} on {when(run.started.at)} and "
+        f"{'took' if run.over else 'has taken'} {took(end - run.started.at)}. Times are UTC.",
+        "",
+        "## In short",
+        "",
+        *(f"- {sentence}" for sentence in headline(run, records)),
         "",
         *_why_it_ended(run),
-        *_phases(run, end),
-        *_told_before(run),
-        *_evidence(run),
-        *_people(run),
         *_risks(run),
         *_lessons(run),
-        "## Timeline (UTC)",
+        *_phases(run, end),
+        *_evidence(run),
+        *_told_before(run),
+        *_people(run),
+        "## Timeline",
         "",
     ]
     for line in timeline(records):
         by = f" by {line.by}" if line.by else ""
-        said.append(f"- {_when(line.at)} {line.what}{by}")
+        said.append(f"- {when(line.at)} {line.what}{by}")
         said += [f"    - {_cut(detail)}" for detail in line.detail[:6]]
     said += [
         "",
@@ -170,12 +175,12 @@ def _why_it_ended(run: Run) -> list[str]:
 
 
 def _phases(run: Run, end: Instant) -> list[str]:
-    rows = ["## Phases", "", "| phase | entered (UTC) | lasted | window | extended |", "|---|---|---|---|---|"]
+    rows = ["## Phases", "", "| phase | entered | lasted | window | extended |", "|---|---|---|---|---|"]
     for visit in run.visits[1:]:
         left = end if visit is run.visit else run.visits[visit.step + 1].at
         window = hours(visit.phase.window) if visit.phase.window else "none"
         extended = hours(visit.extended) if visit.extended else "no"
-        rows.append(f"| {visit.phase.title} | {_when(visit.at)} | {_took(left - visit.at)} | {window} | {extended} |")
+        rows.append(f"| {visit.phase.title} | {when(visit.at)} | {took(left - visit.at)} | {window} | {extended} |")
     never = [phase.title for phase in run.book.phases if all(phase.name != one.phase.name for one in run.visits)]
     if never and run.over:
         rows += ["", f"Never entered: {', '.join(never)}."]
@@ -187,8 +192,8 @@ def _told_before(run: Run) -> list[str]:
     for visit in run.visits[1:]:
         said = can_tell(run, visit.phase.name)
         if said:
-            rows += [f"- **{visit.phase.title}**", *(f"    - {one}" for one in said)]
-    return ["## What the windows could tell, stated before they began", "", *rows, ""] if rows else []
+            rows += [f"### {visit.phase.title}", "", *(f"- {one}" for one in said), ""]
+    return ["## What the windows could tell, stated before they began", "", *rows] if rows else []
 
 
 def _evidence(run: Run) -> list[str]:
@@ -217,19 +222,20 @@ def _openings(run: Run) -> Iterator[tuple[str, tuple[Finding, ...]]]:
     for visit in run.visits[1:]:
         if visit.look is not None:
             yield f"Last look in {visit.phase.title}", visit.look.findings
-    if isinstance(run.ending, RolledBack):
+    seen = run.visit.look.findings if run.visit.look is not None else ()
+    if isinstance(run.ending, RolledBack) and run.ending.findings != seen:
         yield "What it was rolled back for", run.ending.findings
 
 
 def _figure(one: Figure) -> str:
-    value = "not known" if one.value is None else f"{one.value:.4g}"
-    reference = "-" if one.reference is None else f"{one.reference:.4g}"
+    value = amount(one, one.value)
+    reference = "-" if one.reference is None else amount(one, one.reference)
     if one.low is None or one.high is None:
         interval = "-"
     elif one.reference is None:
         interval = f"{one.low:.4g} to {one.high:.4g}"
     else:
-        interval = f"{one.low:+.1%} to {one.high:+.1%}"
+        interval = f"{percent(one.low)} to {percent(one.high)}"
     outcome = f" ({one.outcome})" if one.outcome else ""
     size = "-" if one.n is None else f"{one.n}"
     return f"| {one.what}{outcome} | {size} | {value} | {reference} | {interval} | {one.estimator} |"
@@ -237,21 +243,24 @@ def _figure(one: Figure) -> str:
 
 def _people(run: Run) -> list[str]:
     lines = [
-        f"- {signed.by} signed {signed.criterion} off for {signed.role} on {_when(signed.at)}"
+        f"- {signed.by} signed {signed.criterion} off for {signed.role} on {when(signed.at)}"
         + (f": {signed.note}" if signed.note else "")
         for visit in run.visits
         for signed in visit.signed
     ]
-    asked = sum(len(visit.asked) for visit in run.visits)
-    if asked:
-        lines.append(f"- A person was asked {asked} {'time' if asked == 1 else 'times'}.")
+    for visit in run.visits:
+        for one in visit.asked:
+            whom = " or ".join(one.roles) or "whoever runs it"
+            answers = [signed.at for signed in visit.signed if signed.at >= one.at and signed.role in one.roles]
+            answer = f", who answered after {took(min(answers) - one.at)}" if answers else ""
+            lines.append(f"- Asked on {when(one.at)}: {whom}{answer}")
     return ["## People", "", *lines, ""] if lines else []
 
 
 def _risks(run: Run) -> list[str]:
     lines = [
-        f"- **{one.criterion}** in {visit.phase.title}: {one.by} let it pass without evidence on {_when(one.at)}: "
-        f"{one.reason}. The risk is {one.owner}'s, until {_when(one.expires)}."
+        f"- **{one.criterion}** in {visit.phase.title}: {one.by} let it pass without evidence on {when(one.at)}: "
+        f"{one.reason}. The risk is {one.owner}'s, until {when(one.expires)}."
         for visit in run.visits
         for one in visit.overridden
     ]
@@ -267,7 +276,11 @@ def _lessons(run: Run) -> list[str]:
             lines.append(
                 f"- {where} was undecided at the end of its window: plan more traffic or a longer window next time."
             )
-        lines += [f"- {where} needed a person: {_cut(one.why[0])}." for one in visit.asked if one.why and not one.roles]
+        lines += [
+            f"- {where} needed a person: {_sentence(_cut(one.why[0]))}"
+            for one in visit.asked
+            if one.why and not one.roles
+        ]
         if visit.look is not None:
             broken = [one.criterion for one in visit.look.findings if one.answer is Answer.BROKEN]
             if broken:
@@ -275,22 +288,17 @@ def _lessons(run: Run) -> list[str]:
                     f"- {where}: no data for {', '.join(broken)} at the last look; mend the measurement first."
                 )
     if isinstance(run.ending, RolledBack) and run.state is State.ROLLED_BACK:
-        lines.append("- Everything that the run had changed was undone; the state is as it was before it.")
-    return ["## What to learn", "", *(line.replace("..", ".") for line in lines), ""] if lines else []
+        if isinstance(run.ending, RolledBack) and run.visit.phase.window:
+            left = run.visit.due - run.ending.at
+            lines.append(f"- The watch ended it {took(left)} before the window of {run.visit.phase.title} was over.")
+        lines.append("- Mend what is worse, then start the playbook anew.")
+    return ["## What to learn", "", *lines, ""] if lines else []
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "…")) else f"{text}."
 
 
 def _cut(text: str) -> str:
     """The first part of a long sentence: the whole is in the record."""
-    return text if len(text) <= _LONG else text[:_LONG].rpartition(" ")[0] + " …"
-
-
-def _when(at: Instant) -> str:
-    return f"{to_datetime(at):%Y-%m-%d %H:%M}"
-
-
-def _took(micros: int) -> str:
-    minutes = micros // 60_000_000
-    days, rest = divmod(minutes, 24 * 60)
-    if days:
-        return f"{days} d {rest // 60} h"
-    return f"{rest // 60} h {rest % 60} min" if rest >= 60 else f"{rest} min"
+    return text if len(text) <= _LONG else text[:_LONG].rpartition(" ")[0].rstrip(" .,;:") + " …"

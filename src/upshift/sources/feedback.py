@@ -248,10 +248,17 @@ def requests(items: Sequence[Item]) -> list[RequestId]:
 
 
 def attribute(
-    items: Sequence[Item], calls: Mapping[RequestId, Metered], tenant: str, by: str, source: Source, now: Instant
+    items: Sequence[Item],
+    calls: Mapping[RequestId, Metered],
+    tenant: str,
+    by: str,
+    source: Source,
+    now: Instant,
+    agent: str = "",
 ) -> list[Reported]:
     """Reports as they are kept. What one leaves out about a call is taken from the call's record.
 
+    `agent` is the agent whose own key sends them: of no other work than a recorded call of another agent it is a judge.
     `tenant` is whose reports may be made; empty for anybody's. Raises BadFeedbackError where one is about another
     tenant, or about a call that is not among `calls` or is another tenant's, which is said alike; and where a session
     is not said to be any tenant's, since it would never be joined to its calls.
@@ -272,10 +279,18 @@ def attribute(
             faults.add(f"{item.where}.tenant", None, "the tenant whose session it is")
             continue
         record = as_kept(item.record, whose, origin if call is None else _filled(origin, call))
-        reports.append(Reported(record, whose, by, source, now))
+        own = bool(agent) and not _of_another(record.origin, call, agent)
+        reports.append(Reported(record, whose, by, Source.OWN if own else source, now))
     if faults.found:
         raise BadFeedbackError(faults.found, unknown=unknown)
     return reports
+
+
+def _of_another(origin: Origin, call: Metered | None, agent: str) -> bool:
+    """Whether it is about a recorded call of another agent, and about nothing else."""
+    if call is None or call.agent in ("", agent):
+        return False
+    return (origin.agent, origin.session) == (call.agent, call.session) and not origin.interface
 
 
 def as_kept(record: Feedback, tenant: str, origin: Origin) -> Feedback:

@@ -63,6 +63,11 @@ def varint_field(number: int, value: int) -> bytes:
     return _encoded(number << 3 | _VARINT) + _encoded(value)
 
 
+def fixed64_field(number: int, bits: int) -> bytes:
+    """A field with 64 bits: a time, or a double as its bits."""
+    return _encoded(number << 3 | _FIXED64) + bits.to_bytes(8, "little")
+
+
 def bytes_field(number: int, value: bytes) -> bytes:
     """A field with bytes, a text or a message."""
     return _encoded(number << 3 | _BYTES) + _encoded(len(value)) + value

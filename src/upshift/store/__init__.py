@@ -15,7 +15,9 @@ postgres_ledger  the ledger in a database              postgres_groups   one com
 keeper_seat      one process per database              postgres_verify   checking it
 postgres_journal the journal in a database             postgres_decision one decision, beside the keeper
 postgres_reports sums over totals and calls            rollup            totals by hour and day
+away             going on without a database    away_log          the file that outlasts it
+replay           telling the database of it
 retention        dropping old months                   condition         version and sizes
 place            a file or a database                  engines           which engine serves it
-move             from one to another
+move             from one to another               spans             where calls are that somebody looks for
 """

@@ -17,6 +17,8 @@ from upshift.store.rollup import lag
 from upshift.store.schema import VERSION as FILE_VERSION
 from upshift.store.schema import check_version as check_file
 from upshift.store.schema import connect
+from upshift.store.sqlite_rollup import lag as file_lag
+from upshift.store.verify import retained_from as file_retained_from
 
 _SECONDS = 600.0
 
@@ -30,7 +32,7 @@ class Size(msgspec.Struct, frozen=True):
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
-    """`behind` counts entries that the totals do not have yet; files have no totals, partitions or retention."""
+    """`behind` counts entries that the totals do not have yet; files have no partitions."""
 
     engine: str
     where: str
@@ -62,13 +64,18 @@ def _of_file(path: Path) -> Condition:
         try:
             version = check_file(db)
             calls = db.execute("SELECT count(*) FROM calls").fetchone()[0] if version else 0
+            behind, kept_from, after = 0, 0, 0
+            if version >= FILE_VERSION:
+                behind, after = file_lag(db), file_retained_from(db)
+                (kept_from,) = db.execute("SELECT kept_from FROM rollup_state").fetchone()
         finally:
             db.close()
     parts = [path, path.with_name(f"{path.name}-wal")]
     size = sum(each.stat().st_size for each in parts if each.exists())
     return Condition(
         engine="sqlite", where=str(path), version=version, wanted=FILE_VERSION, pending=FILE_VERSION - version,
-        bytes=size, calls=calls, bytes_per_call=size // calls if calls else None,
+        bytes=size, calls=calls, bytes_per_call=size // calls if calls else None, behind=behind,
+        kept_from=show_instant(kept_from) if kept_from else None, verifiable_after=after,
     )  # fmt: skip
 
 

@@ -7,12 +7,14 @@ from typing import assert_never
 
 import msgspec
 
-from upshift.model.budget import NOTHING, Amount, Balance, BudgetKey
+from upshift.model.budget import EMPTY, NOTHING, Amount, Balance, BudgetKey
 from upshift.model.entry import Adjust, Alert, Decision, Entry, Grant, Hold, Note, Release, Settle
 from upshift.model.fold import Effect, effect_of, fold, undo
 from upshift.model.ids import PlanHash, RequestId
 from upshift.model.metered import Metered, Outcome
 from upshift.model.span import Instant
+from upshift.store.away import Away, Episode
+from upshift.store.away_log import AwayLog
 from upshift.store.backend import Groups, Lookup, StoreTroubleError
 from upshift.store.counter import Answer, Counter, Waiter
 from upshift.store.ledger import (
@@ -43,8 +45,15 @@ _SILENT = "the disk does not answer"
 class CountingLedger:
     """The ledger that keeps the counters itself. Opened, used and closed on one event loop."""
 
-    def __init__(self, groups: Groups, lookup: Lookup, give_up_seconds: float, recovered: Recovered) -> None:
-        """Takes over `groups` and `lookup`, which nobody else may use any more."""
+    def __init__(
+        self,
+        groups: Groups,
+        lookup: Lookup,
+        give_up_seconds: float,
+        recovered: Recovered,
+        log: AwayLog | None = None,
+    ) -> None:
+        """Takes over `groups` and `lookup`, which nobody else may use any more. With `log`, goes on without them."""
         self._loop = asyncio.get_running_loop()
         self._lookup = lookup
         self._gone = ""
@@ -58,7 +67,7 @@ class CountingLedger:
         self._closed_before: set[RequestId] = set()
         self._ids: set[str] = set()
         self._arrivals = 0
-        self._mark = 0
+        self._mark = self._written = 0
         self._marks = Marks(give_up_seconds)
         self._trouble = ""
         self._ending = False
@@ -66,6 +75,9 @@ class CountingLedger:
         self._recovered = recovered
         self._taken_over: list[tuple[Ticket, Found]] = []
         self._writer = Writer(groups, self._post)
+        self._away = None if log is None else Away(log, self._look_at_the_log)
+        self._complete = False
+        """Every counter there is is in memory."""
         self._timer = self._loop.call_later(min(1.0, give_up_seconds / 4), self._look_at_the_clock)
 
     @property
@@ -83,9 +95,31 @@ class CountingLedger:
         return self._trouble
 
     @property
+    def away(self) -> str:
+        """Why entries go to this machine's disk instead of the database; empty while they do not."""
+        return "" if self._away is None else self._away.why
+
+    @property
+    def owes(self) -> bool:
+        """Whether something was acknowledged that is on this machine's disk only."""
+        return self._away is not None and self._away.owes
+
+    def told(self) -> Sequence[Episode]:
+        """The times without the database that have ended since this was asked last."""
+        if self._away is None:
+            return ()
+        over, self._away.over = self._away.over, []
+        return over
+
+    @property
     def mark(self) -> int:
         """The mark of the last entry."""
         return self._mark
+
+    @property
+    def unwritten(self) -> int:
+        """How many entries are not known to be on disk."""
+        return self._mark - self._marks.durable
 
     def open_requests(self) -> Sequence[RequestId]:
         return tuple(self._open)
@@ -107,6 +141,7 @@ class CountingLedger:
     def outcome_of(self, request: RequestId) -> Outcome | None:
         """How a request was closed, as far as that is on disk. Raises LedgerUnavailableError."""
         try:
+            self._reachable()
             return self._lookup.outcome(request)
         except StoreTroubleError as error:
             raise LedgerUnavailableError(f"request {request} cannot be looked up: {error}") from error
@@ -123,24 +158,39 @@ class CountingLedger:
     def _counter(self, key: BudgetKey) -> Counter:
         return self._counters.get(key) or self._load(key)
 
+    def _reachable(self) -> None:
+        """The event loop does not wait for a database that is known to be away. Raises StoreTroubleError."""
+        if self.away:
+            raise StoreTroubleError(f"the database is away: {self.away}")
+
     def _load(self, key: BudgetKey) -> Counter:
         try:
-            balance = self._lookup.balance(key)
+            if self._away is not None and self._complete:
+                # Nobody else makes counters as long as this process is the keeper.
+                balance = EMPTY
+            else:
+                self._reachable()
+                balance = self._lookup.balance(key)
         except StoreTroubleError as error:
             raise LedgerUnavailableError(f"counter {key.path()} cannot be read: {error}") from error
         counter = self._counters[key] = Counter(balance)
         return counter
 
-    def know(self, balances: Iterable[tuple[BudgetKey, Balance]]) -> None:
-        """Counters as they are on disk, so that they need not be read one by one; only before the first entry."""
+    def know(self, balances: Iterable[tuple[BudgetKey, Balance]], *, complete: bool) -> None:
+        """Counters as they are on disk, so that they need not be read one by one; only before the first entry.
+
+        `complete`: these are all.
+        """
         self._counters.update((key, Counter(balance)) for key, balance in balances)
+        self._complete = complete
 
     def _sweep(self) -> None:
         """Forget counters of days gone by: those that are on disk, hold nothing and are waited for by nobody."""
+        self._complete = False
         self._counters = {
             key: counter
             for key, counter in self._counters.items()
-            if counter.mark > self._marks.durable or counter.balance.held != NOTHING or counter.head() is not None
+            if counter.mark > self._written or counter.balance.held != NOTHING or counter.head() is not None
         }
         self._sweep_at = max(_KEPT_COUNTERS, 2 * len(self._counters))
 
@@ -156,8 +206,13 @@ class CountingLedger:
         for counter in counters:
             counter.balance = fold(counter.balance, effect)
             counter.mark = mark
-        self._writer.put(entry)
+        self._write(entry)
         return mark
+
+    def _write(self, entry: Entry) -> None:
+        self._writer.put(entry)
+        if self._away is not None:
+            self._away.put(entry)
 
     def _hold(self, request: RequestId, plan: PlanHash, at: Instant, admit: Admit, opening: Metered | None) -> Ticket:
         amount = admit.amount
@@ -254,7 +309,7 @@ class CountingLedger:
             return self._mark
         self._remember(request)
         self._mark += 1
-        self._writer.put(Note(request, at, record))
+        self._write(Note(request, at, record))
         return self._mark
 
     def append(self, entry: Adjust | Grant | Alert | Decision) -> int | None:
@@ -270,6 +325,9 @@ class CountingLedger:
     def _happened(self, id_: str) -> bool:
         if id_ in self._ids:
             return True
+        if self.away:
+            # One that is in the database is left out there.
+            return False
         try:
             known = self._lookup.known(id_)
         except StoreTroubleError as error:
@@ -402,11 +460,17 @@ class CountingLedger:
     def _hear(self, news: News) -> None:
         match news:
             case Written():
-                before = self._marks.durable
+                before = self._written
+                self._written += news.count
                 self._trouble = self._gone
                 for position, entry in news.refused:
                     self._take_out(before + 1 + position, entry)
-                self._marks.advance(before + news.count)
+                if self._away is not None:
+                    self._away.written(news.count)
+                self._marks.advance(max(self._written, self._marks.durable))
+            case Trouble() if self._away is not None:
+                self._away.begin(news.what)
+                self._look_at_the_log()
             case Trouble():
                 self._trouble = news.what
                 self._marks.give_up(news.what)
@@ -421,6 +485,17 @@ class CountingLedger:
             case _:
                 assert_never(news)
 
+    def _look_at_the_log(self) -> None:
+        """What is in the log is durable, and while it can be written nothing has to be refused."""
+        away = self._away
+        assert away is not None
+        self._marks.advance(max(away.logged, self._marks.durable))
+        if away.trouble:
+            self._trouble = f"{away.why or 'the database was away'}; {away.trouble}"
+            self._marks.give_up(self._trouble)
+        elif away.why:
+            self._trouble = self._gone
+
     def _take_out(self, mark: int, entry: Entry) -> None:
         """An entry of a request that was closed long ago is not on disk, so it must not count in memory either."""
         if isinstance(entry, Hold | Settle | Release):
@@ -433,6 +508,8 @@ class CountingLedger:
 
     def _look_at_the_clock(self) -> None:
         # News of trouble make calls give up too; this covers a disk that hangs without failing.
+        if self._away is not None:
+            self._away.look()
         self._timer = self._loop.call_later(min(1.0, self._give_up / 4), self._look_at_the_clock)
         if self._marks.give_up(self._trouble or _SILENT):
             self._trouble = self._trouble or _SILENT
@@ -483,4 +560,6 @@ class CountingLedger:
     def _free(self) -> None:
         self._timer.cancel()
         self._writer.abandon()
+        if self._away is not None:
+            self._away.close()
         self._lookup.close()

@@ -9,8 +9,10 @@ from upshift.model.span import Instant
 from upshift.store.group import troubles
 from upshift.store.journal import Journal
 from upshift.store.place import Place
+from upshift.store.retained import Outcome
 from upshift.store.schema import prepare as prepare_file
 from upshift.store.sqlite_journal import SqliteJournal
+from upshift.store.sqlite_retention import FileKeeping
 from upshift.store.verify import Verification
 from upshift.store.verify import verify as verify_file
 
@@ -28,8 +30,8 @@ class Keeping(Protocol):
     def catch_up(self) -> int:
         """Add what is new to the totals; returns how many calls that was."""
 
-    def retain(self, now: Instant, days: int) -> Sequence[str]:
-        """Drop months that ended so many days ago; returns what was done, in words."""
+    def retain(self, now: Instant, days: int, by: str = "system") -> Sequence[Outcome]:
+        """Drop every whole month (UTC) that ended so many days ago, the oldest first; 0 drops nothing."""
 
 
 def open_journal(place: Place) -> Journal:
@@ -53,10 +55,10 @@ def prepare(place: Place) -> bool:
     return done
 
 
-def keeping(place: Place) -> Keeping | None:
-    """What has to be done for a store now and then; None for a file, which needs none."""
+def keeping(place: Place) -> Keeping:
+    """What has to be done for a store now and then."""
     if isinstance(place, Path):
-        return None
+        return FileKeeping(place)
     found: Keeping = importlib.import_module(_RETENTION).Keeping(place.url)
     return found
 

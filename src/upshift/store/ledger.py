@@ -78,6 +78,10 @@ class Ledger(Protocol):
     def healthy(self) -> bool:
         """False while entries cannot be written; nothing new should be admitted then."""
 
+    @property
+    def away(self) -> str:
+        """Why entries go to a log on the keeper's own disk instead of the database; empty while they do not."""
+
     def balance(self, key: BudgetKey) -> Balance:
         """As last heard of. The ledger that keeps the counters itself always knows; see `refresh` for others."""
 

@@ -20,7 +20,6 @@ from upshift.store.postgres import troubles as server_troubles
 from upshift.store.postgres_groups import LOCK
 from upshift.store.postgres_schema import Month, names, partitions
 from upshift.store.retention import retained_from
-from upshift.store.rollup import DAY
 from upshift.store.schema import (
     BUDGET_COLUMNS,
     CALL_COLUMNS,
@@ -31,6 +30,8 @@ from upshift.store.schema import (
     check_version,
     connect,
 )
+from upshift.store.totals import DAY
+from upshift.store.verify import retained_from as file_retained_from
 
 _SECONDS = 24 * 3600.0
 _PIECE = 5_000
@@ -194,6 +195,8 @@ def _file(path: Path) -> Iterator[_Side]:
         check_version(db)
         # Nothing is written to a source, but nobody else may write it either.
         db.execute("BEGIN IMMEDIATE")
+        if file_retained_from(db):
+            raise MoveError(f"months of {path} were dropped, so that nobody could verify a copy of it")
         yield _File(db)
         db.execute("COMMIT")
 

@@ -18,6 +18,7 @@ from upshift.store.postgres_reports import conditions, usage
 from upshift.store.postgres_schema import VERSION, check_version
 from upshift.store.schema import StoreVersionError
 from upshift.store.sql_journal import Fields, Session, SqlJournal
+from upshift.store.totals import Asked
 
 _SECONDS = 60.0
 """Reports may take longer than what the path of a call waits for."""
@@ -29,6 +30,8 @@ T = TypeVar("T")
 
 class PostgresJournal(SqlJournal):
     """A few connections, for all threads of one process; one that broke is replaced."""
+
+    _REACH = "SELECT spanned_from, last_seq FROM rollup_state WHERE months_seq = last_seq AND spanned_from >= 0"
 
     def __init__(self, url: str) -> None:
         """Raises StoreVersionError when the tables are missing or too old, StoreTroubleError."""
@@ -141,8 +144,11 @@ class PostgresJournal(SqlJournal):
         since: Instant,
         until: Instant,
         where: Mapping[Dimension, str] | None = None,
+        *,
+        latencies: bool = True,
     ) -> Sequence[Used]:
-        return self._with(lambda db: usage(db, by, since, until, where or {}))
+        asked = Asked(tuple(by), since, until, where or {}, latencies)
+        return self._with(lambda db: usage(db, asked))
 
 
 class _Transaction:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import psycopg
@@ -12,6 +12,7 @@ from upshift.model.budget import EMPTY, Amount, Balance, BudgetKey
 from upshift.model.ids import RequestId
 from upshift.model.metered import Outcome
 from upshift.model.span import Instant
+from upshift.store.away_log import AwayLog
 from upshift.store.backend import StoreTroubleError
 from upshift.store.counting import GIVE_UP_SECONDS, CountingLedger
 from upshift.store.keeper_seat import Seat
@@ -19,6 +20,7 @@ from upshift.store.postgres import Connection, troubles
 from upshift.store.postgres_groups import PostgresGroups
 from upshift.store.postgres_schema import VERSION, check_version, names
 from upshift.store.recovery import NONE_RECOVERED, open_holds, recover
+from upshift.store.replay import tell_log
 from upshift.store.rows import key_from
 from upshift.store.schema import BUDGET_COLUMNS, COUNTER_COLUMNS, StoreVersionError
 
@@ -40,11 +42,21 @@ class PostgresLedger(CountingLedger):
 
     @classmethod
     async def open(
-        cls, url: str, seat: Seat, at: Instant, give_up_seconds: float = GIVE_UP_SECONDS, *, keep_open: bool = False
+        cls,
+        url: str,
+        seat: Seat,
+        at: Instant,
+        give_up_seconds: float = GIVE_UP_SECONDS,
+        *,
+        keep_open: bool = False,
+        log: AwayLog | None = None,
+        serve_on: bool = True,
     ) -> Self:
         """Close what a crash left open (see `recovered`), dated `at`. The tables have to be there: see `migrate`.
 
-        With `keep_open` that is left open, for whoever knows better how it ended (see `taken_over`).
+        With `keep_open` that is left open, for whoever knows better how it ended (see `taken_over`). With `log`, what
+        is in it is told to the database first, and with `serve_on` the ledger goes on with it while the database is
+        away.
 
         Raises StoreVersionError, FencedError when the seat is lost, or StoreTroubleError.
         """
@@ -54,12 +66,15 @@ class PostgresLedger(CountingLedger):
             lookup.check()
             groups = PostgresGroups(url, seat.epoch, give_up_seconds / 2)
             undo_all.callback(groups.close)
+            if log is not None:
+                tell_log(groups, lookup.outcome, log, seat.epoch, at)
             found = open_holds(groups) if keep_open else ()
             recovered = NONE_RECOVERED if keep_open else recover(groups, at)
-            ledger = cls(groups, lookup, give_up_seconds, recovered)
+            ledger = cls(groups, lookup, give_up_seconds, recovered, log if serve_on else None)
             ledger.take_over(found)
             undo_all.pop_all()
-        ledger.know(lookup.newest())
+        newest = lookup.newest()
+        ledger.know(newest, complete=len(newest) < _LATEST)
         return ledger
 
 
@@ -79,11 +94,11 @@ class _PostgresLookup:
         if found < VERSION:
             raise StoreVersionError(f"the store has schema version {found}; migrate it to {VERSION} first")
 
-    def newest(self) -> Iterator[tuple[BudgetKey, Balance]]:
+    def newest(self) -> list[tuple[BudgetKey, Balance]]:
         """The counters that came into being last."""
         with troubles():
             rows = self._db.execute(_NEWEST).fetchall()
-        return ((key_from(row[:6]), _balance(row[6:])) for row in rows)
+        return [(key_from(row[:6]), _balance(row[6:])) for row in rows]
 
     def balance(self, key: BudgetKey) -> Balance:
         row = self._ask(_COUNTER, (key.tenant, key.user, key.workload, key.bucket.value, key.window, key.period))

@@ -9,7 +9,7 @@ from upshift.model.span import Instant, to_instant
 from upshift.store.rows import Value
 from upshift.store.schema import StoreVersionError
 
-VERSION = 3
+VERSION = 4
 """The newest step of `migrations` that this program knows."""
 
 TEXTS = frozenset({

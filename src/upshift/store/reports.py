@@ -37,8 +37,8 @@ COLUMNS = ", ".join(f'"{name}"' for name in RECORD_COLUMNS)
 def usage_query(
     by: Sequence[Dimension], since: Instant, until: Instant, where: Mapping[Dimension, str]
 ) -> tuple[str, list[str | int]]:
-    """The statement and its values; rows are for `used_from`."""
-    groups = [_expression(dimension) for dimension in by]
+    """The statement and its values; rows are for `used_by_call`."""
+    groups = [expression(dimension) for dimension in by]
     names = [f"g{index}" for index in range(len(groups))]
     picked = "".join(f"{expression} AS {name}, " for expression, name in zip(groups, names, strict=True))
     peers = ", ".join([*groups, "outcome = 'refused'"])
@@ -53,10 +53,10 @@ def usage_query(
 
 def conditions(where: Mapping[Dimension, str]) -> tuple[str, list[str]]:
     """' AND …' and its values."""
-    return "".join(f" AND {_expression(dimension)} = ?" for dimension in where), list(where.values())
+    return "".join(f" AND {expression(dimension)} = ?" for dimension in where), list(where.values())
 
 
-def used_from(row: Sequence[object], width: int) -> Used:
+def used_by_call(row: Sequence[object], width: int) -> Used:
     """A row of `usage_query` with `width` dimensions."""
     figures = [value if isinstance(value, int) else None for value in row[width:]]
     whole = [value or 0 for value in figures]
@@ -78,8 +78,9 @@ def used_from(row: Sequence[object], width: int) -> Used:
     )
 
 
-def _expression(dimension: Dimension) -> str:
+def expression(dimension: Dimension, time: str = "started") -> str:
+    """A dimension as reports show it; `time` is in microseconds since the epoch."""
     form = _TIMES.get(dimension)
     if form is None:
         return f'"{dimension.value}"'
-    return f"strftime('{form}', started / 1000000, 'unixepoch')"
+    return f"strftime('{form}', {time} / 1000000, 'unixepoch')"

@@ -1,9 +1,8 @@
-"""Which months of calls are old enough to go, and what stays of them?"""
+"""Which months of calls in PostgreSQL are old enough to go, and what stays of them?"""
 
 from collections.abc import Sequence
-from typing import Any, assert_never
+from typing import Any
 
-import msgspec
 import psycopg
 
 from upshift.model.entry import Decision
@@ -13,41 +12,28 @@ from upshift.store.postgres import Connection, troubles
 from upshift.store.postgres_decision import append_decision, tail_of
 from upshift.store.postgres_groups import LOCK
 from upshift.store.postgres_schema import Month, partitions
-from upshift.store.rollup import DAY, HOUR, Rollups, roll_up
+from upshift.store.retained import (
+    FIGURES_SAID,
+    STILL_CLOSED,
+    STILL_OPEN,
+    TOPIC,
+    Dropped,
+    Kept,
+    Outcome,
+    differing,
+)
+from upshift.store.rollup import Rollups, roll_up
+from upshift.store.totals import DAY, HOUR
 
-TOPIC = "retention"
 _SECONDS = 3600.0
 _PATIENCE = "500ms"
 """The gateways wait while a month is taken out, so it is given up when somebody reads for longer than that."""
 _HOLDS = 5_000
 """So many documents of holds are deleted in one transaction, for the same reason."""
 
-_FIGURES = ("input", "cached", "cache_write_5m", "cache_write_1h", "output", "reasoning", "counted", "counted_tokens")
-_TOTALS = ", ".join(f"coalesce(sum({name}), 0)" for name in _FIGURES)
+_TOTALS = ", ".join(f"coalesce(sum({name}), 0)" for name in FIGURES_SAID)
 
 _KEPT = (("facet_days", "day", DAY), ("outline_days", "day", DAY), ("outline_hours", "hour", HOUR))
-
-
-class RetentionError(StoreTroubleError):
-    """A month must not be dropped: its totals are not what its calls add up to."""
-
-
-class Dropped(msgspec.Struct, frozen=True):
-    """A month whose calls are gone; its totals stay. `last_seq` is the last entry of a group that had some of them."""
-
-    month: str
-    calls: int
-    cost: int
-    last_seq: int
-    digest: str
-    """The ledger's digest (hex) at that entry."""
-
-
-class Kept(msgspec.Struct, frozen=True):
-    """A month that is old enough but has to stay for now."""
-
-    month: str
-    why: str
 
 
 class Keeping:
@@ -60,27 +46,17 @@ class Keeping:
         """Add what is new to the totals; returns how many calls that was. Raises StoreTroubleError."""
         return Rollups(self._url).catch_up()
 
-    def retain(self, now: Instant, days: int) -> Sequence[str]:
-        """Drop months that ended so many days ago; returns what was done, in words. Raises StoreTroubleError."""
-        return [said(each) for each in retain(self._url, now, days)]
+    def retain(self, now: Instant, days: int, by: str = "system") -> Sequence[Outcome]:
+        """Drop every whole month (UTC) that ended so many days ago; what was done. Raises StoreTroubleError."""
+        return retain(self._url, now, days, by)
 
 
-def said(each: Dropped | Kept) -> str:
-    """What happened to a month, in words."""
-    match each:
-        case Dropped():
-            return f"{each.month}: {each.calls} calls dropped, their totals kept"
-        case Kept():
-            return f"{each.month}: kept, since {each.why}"
-    assert_never(each)
-
-
-def retain(url: str, now: Instant, days: int, by: str = "system") -> list[Dropped | Kept]:
+def retain(url: str, now: Instant, days: int, by: str = "system") -> list[Outcome]:
     """Drop every whole month (UTC) that ended more than `days` ago, the oldest first; 0 drops nothing.
 
     Each in one transaction, with a decision that says what it was. Raises StoreTroubleError, RetentionError.
     """
-    done: list[Dropped | Kept] = []
+    done: list[Outcome] = []
     if days == 0:
         return done
     with troubles(), Connection.open(url, _SECONDS) as db:
@@ -91,6 +67,8 @@ def retain(url: str, now: Instant, days: int, by: str = "system") -> list[Droppe
                 pass
             done.append(_drop(db, month, now, by))
         _delete_holds(db)
+        for spans in ("facet_spans", "session_spans"):
+            db.execute(f"DELETE FROM {spans} WHERE high < (SELECT coalesce(min(seq), 0) FROM calls)")  # noqa: S608
     return done
 
 
@@ -112,7 +90,7 @@ def _month(table: str) -> Month:
     return Month(int(year), int(month))
 
 
-def _drop(db: Connection, month: Month, now: Instant, by: str) -> Dropped | Kept:
+def _drop(db: Connection, month: Month, now: Instant, by: str) -> Outcome:
     label = "{:04}-{:02}".format(*month.year_month)
     last, calls, cost, unknown, *figures = _only(
         db, f"SELECT coalesce(max(seq), 0), count(*), coalesce(sum(cost), 0), count(*) - count(cost), {_TOTALS} "  # noqa: S608 - our own names
@@ -125,11 +103,11 @@ def _drop(db: Connection, month: Month, now: Instant, by: str) -> Dropped | Kept
             db.execute("SELECT set_config('lock_timeout', %s, true)", (_PATIENCE,))
             db.execute(LOCK)
             if _only(db, f"SELECT coalesce(max(seq), 0) FROM {month.table}") != (last,):  # noqa: S608 - our own names
-                return Kept(label, "calls that began in it are still being closed")
+                return Kept(label, STILL_CLOSED)
             through, digest = _group_of(db, last)
             if tail_of(db).low <= through:
-                return Kept(label, "a call that was opened before its last one was closed is still open")
-            detail = dict(zip(("calls", "cost", "unknown_cost", *_FIGURES), totals, strict=True))
+                return Kept(label, STILL_OPEN)
+            detail = dict(zip(("calls", "cost", "unknown_cost", *FIGURES_SAID), totals, strict=True))
             decision = Decision(
                 f"{TOPIC}/{label}/{last}", now, TOPIC, "", label, by,
                 {**detail, "last_seq": through, "digest": digest, "kept_from": show_instant(month.end or now)},
@@ -150,7 +128,7 @@ def _compare(db: Connection, month: Month, label: str, totals: Sequence[int]) ->
         "SELECT detail::json -> 'detail' FROM deeds WHERE kind = 'decision' AND topic = %s AND id LIKE %s",
         (TOPIC, f"{TOPIC}/{label}/%"),
     ).fetchall()
-    before = [sum(int(each[name]) for (each,) in gone) for name in ("calls", "cost", "unknown_cost", *_FIGURES)]
+    before = [sum(int(each[name]) for (each,) in gone) for name in ("calls", "cost", "unknown_cost", *FIGURES_SAID)]
     wanted = [now + then for now, then in zip(totals, before, strict=True)]
     for table, unit, length in _KEPT:
         sums = _only(
@@ -160,7 +138,7 @@ def _compare(db: Connection, month: Month, label: str, totals: Sequence[int]) ->
             ((month.start or 0) // length, (month.end or 0) // length),
         )
         if [int(each) for each in sums] != wanted:
-            raise RetentionError(f"the totals of {label} are not what its calls add up to; nothing was dropped")
+            raise differing(label)
 
 
 def _group_of(db: Connection, seq: int) -> tuple[int, str]:

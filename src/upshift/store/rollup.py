@@ -1,48 +1,30 @@
-"""How do totals by hour and day keep up with the ledger, so that a billion calls can be summed up?"""
+"""How do totals by hour and day keep up with a ledger in PostgreSQL, so that a billion calls can be summed up?"""
 
+from collections.abc import Mapping
 from typing import Any
 
 from upshift.store.postgres import Connection, troubles
 from upshift.store.postgres_schema import names
+from upshift.store.schema import FACET, FIGURES, OUTLINE, SUMS
+from upshift.store.spans import FEW, MORE_OF_FACET
+from upshift.store.totals import BUCKETS, DAY, FIRST_DAY, HOUR, LAST_DAY, PER_OCTAVE
 
-HOUR, DAY = 3_600_000_000, 86_400_000_000
-"""Microseconds."""
-
-OUTLINE = (
-    "plan", "tenant", "tier", "workload", "pod", "project", "dialect", "requested_model", "served_model", "provider",
-    "outcome", "bucket", "reason", "certainty",
-)  # fmt: skip
-"""What totals by hour and by day are kept by."""
-FACET = (*OUTLINE, "user", "key", "agent")
-"""What totals by day are kept by as well. By hour there would be hardly fewer of them than calls."""
-
-SUMS = (
-    "calls", "input", "cached", "cache_write_5m", "cache_write_1h", "output", "reasoning", "cost", "unknown_cost",
-    "counted", "counted_tokens", "latencies",
-)  # fmt: skip
-
-# Latencies are counted in buckets, eight to the octave: each reaches 2 ** (1 / 8) times as far as it begins, so that
-# its middle is at most 4.5 % from whatever is in it. All counts together are kept as one number, with twelve decimal
-# digits for each bucket. Such numbers are added like any others, which the server does in one step for all buckets;
-# rows per bucket, or arrays that have to be taken apart, took ten times as long to sum up.
-BUCKETS = 400
-_PER_OCTAVE = 8
 _DIGITS = 12
-LATENCY_ERROR = 0.045
-"""How far a quantile from buckets may be from the true one, as a share of it; or 1 microsecond."""
+"""Decimal digits of a bucket's count. The server adds such numbers in one step for all buckets; rows per bucket, or
+arrays that have to be taken apart, took ten times as long to sum up."""
 
 _UNIT = (
     f"JOIN latency_units ON place = least({BUCKETS - 1}, "
-    f"floor(ln(greatest(latency_us, 1)::float8) * ({_PER_OCTAVE} / ln(2::float8))))::int"
+    f"floor(ln(greatest(latency_us, 1)::float8) * ({PER_OCTAVE} / ln(2::float8))))::int"
 )
-_TOKENS, _COUNTED = SUMS[1:7], SUMS[9:11]
+_TOKENS, _COUNTED = FIGURES[:6], FIGURES[8:]
 
 _PIECE = 200_000
 """So many entries at most are summed up in one transaction."""
 _SECONDS = 600.0
 
 
-def sums_of_calls(source: str, condition: str, groups: dict[str, str]) -> str:
+def sums_of_calls(source: str, condition: str, groups: Mapping[str, str], *, latencies: bool = True) -> str:
     """A statement with the SUMS of calls, with their profiles, by `groups`: expressions by their names."""
     columns = [
         *(f"{expression} AS {name}" for name, expression in groups.items()),
@@ -51,21 +33,19 @@ def sums_of_calls(source: str, condition: str, groups: dict[str, str]) -> str:
         "coalesce(sum(cost), 0)::bigint AS cost",
         "count(*) - count(cost) AS unknown_cost",
         *(f"sum({name})::bigint AS {name}" for name in _COUNTED),
-        "sum(unit) AS latencies",
     ]
-    return f"SELECT {', '.join(columns)} FROM {source} {_UNIT} WHERE {condition} GROUP BY {', '.join(groups)}"  # noqa: S608 - our own text
+    if latencies:
+        columns, source = [*columns, "sum(unit) AS latencies"], f"{source} {_UNIT}"
+    return f"SELECT {', '.join(columns)} FROM {source} WHERE {condition} GROUP BY {', '.join(groups)}"  # noqa: S608 - our own text
 
 
-def quantile(latencies: str, percent: int) -> int | None:
-    """Microseconds that this share of calls took at most, within LATENCY_ERROR; None when there were no calls."""
+def counts_in(latencies: str) -> list[int]:
+    """Calls per bucket, from the number that stands for all of them."""
     padded = latencies.zfill(-(-len(latencies) // _DIGITS) * _DIGITS)
-    counts = [int(padded[at : at + _DIGITS]) for at in range(len(padded) - _DIGITS, -1, -_DIGITS)]
-    place, before = (sum(counts) * percent + 99) // 100, 0
-    for bucket, count in enumerate(counts):
-        before += count
-        if count and before >= place:
-            return round(2 ** ((bucket + 0.5) / _PER_OCTAVE))
-    return None
+    # Few calls are so quick as to be in the first hundred buckets.
+    empty = (len(padded) - len(padded.rstrip("0"))) // _DIGITS
+    last = len(padded) - (empty + 1) * _DIGITS
+    return [0] * empty + [int(padded[at : at + _DIGITS]) for at in range(last, -1, -_DIGITS)]
 
 
 def _digest(kind: str, columns: tuple[str, ...]) -> str:
@@ -77,6 +57,8 @@ _FRESH = (
     f"SELECT id, {_digest('facet', FACET)} AS facet, {_digest('outline', OUTLINE)} AS outline FROM profiles "  # noqa: S608 - our own names
     f"WHERE id IN (SELECT profile FROM calls WHERE {_BATCH}) AND NOT EXISTS (SELECT 1 FROM facets WHERE profile = id)"
 )
+_LABEL = f"INSERT INTO facet_labels (id, {names(FACET)}) SELECT id, {names(FACET)} FROM profiles"  # noqa: S608 - our own names
+_LABEL_ALL = f"{_LABEL} WHERE id IN (SELECT profile FROM facet_names) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
 _ADD_FACETS = f"""
 WITH fresh AS MATERIALIZED ({_FRESH}),
 added AS (
@@ -84,6 +66,8 @@ added AS (
   SELECT name, min(id) FROM (SELECT facet AS name, id FROM fresh UNION ALL SELECT outline, id FROM fresh) AS named
   WHERE NOT EXISTS (SELECT 1 FROM facet_names AS known WHERE known.name = named.name)
   GROUP BY name RETURNING name, profile
+), labelled AS (
+  {_LABEL} WHERE id IN (SELECT profile FROM added) ON CONFLICT DO NOTHING
 ), known AS MATERIALIZED (
   SELECT name, profile FROM added
   UNION ALL SELECT name, profile FROM facet_names
@@ -102,11 +86,36 @@ def _into(table: str, unit: str, length: int, kind: str) -> str:
     return f"INSERT INTO {table} ({columns}) {sums} ON CONFLICT ({unit}, {kind}) DO UPDATE SET {added}"
 
 
+_MONTH = (
+    f"(extract(year FROM date '1970-01-01' + least(greatest(day, {FIRST_DAY}), {LAST_DAY})::int) * 12 + "
+    f"extract(month FROM date '1970-01-01' + least(greatest(day, {FIRST_DAY}), {LAST_DAY})::int) - 1)::bigint"
+)
+_MONTHS = f"SELECT {_MONTH}, facet, {', '.join(f'sum({name})' for name in SUMS)} FROM {{}} GROUP BY 1, 2"  # noqa: S608
+_INTO_MONTHS = f"INSERT INTO facet_months ({names(('month', 'facet', *SUMS))}) {_MONTHS}"
+_ADD_MONTHS = (
+    f"WITH fresh AS ({{}}) {_INTO_MONTHS.format('fresh')} ON CONFLICT (month, facet) DO UPDATE SET "
+    + ", ".join(f"{name} = facet_months.{name} + excluded.{name}" for name in SUMS)
+).format(sums_of_calls("calls JOIN facets USING (profile)", _BATCH, {"day": f"started / {DAY}", "facet": "facet"}))
+
+_WIDEN = "DO UPDATE SET low = least({0}.low, excluded.low), high = greatest({0}.high, excluded.high)"
+_ADD_SPANS = (
+    f"INSERT INTO facet_spans SELECT facet, started / {DAY}, min(seq), max(seq), count(*), "  # noqa: S608 - our own names
+    f"CASE WHEN count(*) <= {FEW} THEN string_agg(seq::text, ',') ELSE '' END FROM calls JOIN facets USING (profile) "
+    f"WHERE {_BATCH} GROUP BY 1, 2 ON CONFLICT (facet, day) {_WIDEN.format('facet_spans')}, {MORE_OF_FACET}"
+)
+_ADD_SESSIONS = (
+    f"INSERT INTO session_spans SELECT session, min(seq), max(seq) FROM calls WHERE session <> '' AND {_BATCH} "  # noqa: S608 - our own names
+    f"GROUP BY 1 ON CONFLICT (session) {_WIDEN.format('session_spans')}"
+)
+
 _STATEMENTS = (
     _ADD_FACETS,
     _into("facet_days", "day", DAY, "facet"),
+    _ADD_MONTHS,
     _into("outline_days", "day", DAY, "outline"),
     _into("outline_hours", "hour", HOUR, "outline"),
+    _ADD_SPANS,
+    _ADD_SESSIONS,
 )
 
 
@@ -132,8 +141,14 @@ class Rollups:
 def roll_up(db: Connection, piece: int = _PIECE) -> int | None:
     """Add the next piece, in a transaction of its own; None when there is none."""
     with db.transaction():
-        (done,) = _row(db, 'SELECT last_seq FROM rollup_state WHERE "only" = 1 FOR UPDATE')
+        done, months = _row(db, 'SELECT last_seq, months_seq FROM rollup_state WHERE "only" = 1 FOR UPDATE')
         (there,) = _row(db, "SELECT coalesce(max(last_seq), 0) FROM groups")
+        if months != done:
+            # A program that knows neither months nor labels nor spans was here.
+            db.execute(_LABEL_ALL)
+            db.execute("DELETE FROM facet_months")
+            db.execute(_INTO_MONTHS.format("facet_days"))
+            db.execute("UPDATE rollup_state SET months_seq = last_seq, spanned_from = last_seq")
         if there <= done:
             return None
         piece_of = {"first": done, "last": min(there, done + piece)}
@@ -142,7 +157,7 @@ def roll_up(db: Connection, piece: int = _PIECE) -> int | None:
             db.execute("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)")
             for statement in _STATEMENTS:
                 db.execute(statement, piece_of)
-        db.execute('UPDATE rollup_state SET last_seq = %(last)s WHERE "only" = 1', piece_of)
+        db.execute('UPDATE rollup_state SET last_seq = %(last)s, months_seq = %(last)s WHERE "only" = 1', piece_of)
     return int(calls)
 
 

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-VERSION = 2
+VERSION = 3
 COMPATIBLE_FROM = 1
 """The oldest program version that may use a file of ours: it does not miss what has been added since."""
 BUSY_MS = 5_000
@@ -44,6 +44,22 @@ _TEXT = {
     "requested_model", "served_model", "provider", "upstream_id", "outcome", "bucket", "reason", "certainty", "kind",
     "keys", "topic", "detail", "window", "period",
 }  # fmt: skip
+
+
+FIGURES = (
+    "input", "cached", "cache_write_5m", "cache_write_1h", "output", "reasoning", "cost", "unknown_cost", "counted",
+    "counted_tokens",
+)  # fmt: skip
+SUMS = ("calls", *FIGURES, "latencies")
+"""What totals have of many calls."""
+
+OUTLINE = (
+    "plan", "tenant", "tier", "workload", "pod", "project", "dialect", "requested_model", "served_model", "provider",
+    "outcome", "bucket", "reason", "certainty",
+)  # fmt: skip
+"""What totals by hour and by day are kept by."""
+FACET = (*OUTLINE, "user", "key", "agent")
+"""What totals by day and by month are kept by as well. By hour there would be hardly fewer of them than calls."""
 
 
 def _columns(names: Sequence[str], key: str) -> str:
@@ -126,6 +142,39 @@ CREATE UNIQUE INDEX feedback_once ON feedback (kind, id);
 CREATE INDEX feedback_at ON feedback (at, number);
 """
 
+_SUMS = ", ".join(f'"{name}" INTEGER NOT NULL' for name in SUMS[:-1]) + ", latencies TEXT NOT NULL"
+_LABELS = ", ".join(f'"{name}" TEXT NOT NULL' for name in FACET)
+
+# What version 3 added: totals, told about in sqlite_rollup.py, and retention. Calls that began before `kept_from` may
+# be deleted up to entry `dropped`, and what calls held up to there, since a decision says what they came to.
+TOTALS_DDL = f"""
+CREATE TABLE facets (profile INTEGER PRIMARY KEY, facet INTEGER NOT NULL, outline INTEGER NOT NULL);
+CREATE TABLE facet_names (name BLOB PRIMARY KEY, profile INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE facet_labels (id INTEGER PRIMARY KEY, {_LABELS});
+CREATE INDEX facet_labels_user ON facet_labels (user);
+CREATE TABLE facet_days (day INTEGER, facet INTEGER, {_SUMS}, PRIMARY KEY (day, facet)) WITHOUT ROWID;
+CREATE INDEX facet_days_of ON facet_days (facet, day);
+CREATE TABLE facet_spans (
+  facet INTEGER, day INTEGER, low INTEGER NOT NULL, high INTEGER NOT NULL, calls INTEGER NOT NULL, seqs TEXT NOT NULL,
+  PRIMARY KEY (facet, day)
+) WITHOUT ROWID;
+CREATE TABLE session_spans (session TEXT PRIMARY KEY, low INTEGER NOT NULL, high INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE facet_months (month INTEGER, facet INTEGER, {_SUMS}, PRIMARY KEY (month, facet)) WITHOUT ROWID;
+CREATE TABLE outline_days (day INTEGER, outline INTEGER, {_SUMS}, PRIMARY KEY (day, outline)) WITHOUT ROWID;
+CREATE TABLE outline_hours (hour INTEGER, outline INTEGER, {_SUMS}, PRIMARY KEY (hour, outline)) WITHOUT ROWID;
+CREATE TABLE rollup_state (
+  only INTEGER PRIMARY KEY CHECK (only = 1), last_seq INTEGER NOT NULL, kept_from INTEGER NOT NULL,
+  dropped INTEGER NOT NULL
+);
+INSERT INTO rollup_state VALUES (1, 0, 0, 0);
+DROP TRIGGER calls_no_delete;
+DROP TRIGGER holds_no_delete;
+"""  # noqa: S608 - put together from the names above
+_DROPPED = (
+    ("calls", "OLD.seq > (SELECT dropped FROM rollup_state) OR OLD.started >= (SELECT kept_from FROM rollup_state)"),
+    ("holds", "OLD.last_seq > (SELECT dropped FROM rollup_state)"),
+)
+
 APPEND_ONLY = ("holds", "calls", "profiles", "deeds", "budgets", "groups", "plans")
 
 
@@ -157,7 +206,11 @@ def prepare(path: Path) -> None:
             if found == 0:
                 _create(db, DDL, APPEND_ONLY)
             if found < VERSION:
-                _create(db, FEEDBACK_DDL, ("feedback",))
+                if found < 2:
+                    _create(db, FEEDBACK_DDL, ("feedback",))
+                _create(db, TOTALS_DDL, ())
+                for table, kept in _DROPPED:
+                    _refuse(db, table, "DELETE", f" WHEN {kept}")
                 db.execute(f"PRAGMA user_version = {COMPATIBLE_FROM << 16 | VERSION}")
             db.execute("COMMIT")
     finally:
@@ -188,7 +241,11 @@ def _create(db: sqlite3.Connection, ddl: str, append_only: Sequence[str]) -> Non
             db.execute(statement)
     for table in append_only:
         for verb in ("UPDATE", "DELETE"):
-            db.execute(
-                f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
-            )
+            _refuse(db, table, verb, "")
+
+
+def _refuse(db: sqlite3.Connection, table: str, verb: str, when: str) -> None:
+    db.execute(
+        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table}{when} "
+        f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
+    )

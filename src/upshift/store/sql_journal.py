@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import msgspec
 
@@ -16,6 +16,7 @@ from upshift.model.key import Key
 from upshift.model.metered import Metered
 from upshift.model.money import Nano
 from upshift.model.span import MICROS, Instant, Window, period_of
+from upshift.store import spans
 from upshift.store.entries import EntryKind, Kept, listed
 from upshift.store.feedback_rows import AT_ONCE, insertion, reported_from, row_of, selection
 from upshift.store.journal import (
@@ -41,6 +42,9 @@ _STANDING = "SELECT id, at, topic, detail FROM deeds WHERE kind = 'decision' AND
 _FARTHEST_ZONE = 14 * 3600 * MICROS
 _ALL = 2**62
 """More rows than there are."""
+
+_NO_SESSION = (Dimension.SESSION, "")
+_SPANNED = frozenset(Dimension) - {Dimension.HOUR, Dimension.DAY, Dimension.MONTH}
 
 _BUDGET = 'tenant, "user", workload, bucket, "window", period'
 
@@ -76,6 +80,11 @@ class Session(Protocol):
 class SqlJournal(ABC):
     """All of a `Journal` but the connection, and what reports ask. Everything raises StoreTroubleError."""
 
+    _REACH: ClassVar[str]
+    """Asks after and up to which entries spans tell where calls are; no row where they do not."""
+    near = spans.NEAR
+    """How many of the latest entries a search looks through before it asks where calls are."""
+
     @abstractmethod
     def _read(self, sql: str, values: Sequence[object] = ()) -> list[Fields]: ...
 
@@ -97,6 +106,8 @@ class SqlJournal(ABC):
         since: Instant,
         until: Instant,
         where: Mapping[Dimension, str] | None = None,
+        *,
+        latencies: bool = True,
     ) -> Sequence[Used]: ...
 
     @abstractmethod
@@ -274,10 +285,31 @@ class SqlJournal(ABC):
     def calls(
         self, where: Mapping[Dimension, str] | None = None, limit: int = 100, before: int | None = None
     ) -> Sequence[Call]:
-        condition, values = self._conditions(where or {})
-        rows = self._read(
-            f"SELECT seq, {COLUMNS} FROM records WHERE seq < ?{condition} ORDER BY seq DESC LIMIT ?",  # noqa: S608
-            (_ALL if before is None else before, *values, limit),
+        asked = where or {}
+        condition, values = self._conditions(asked)
+
+        def matching(place: str, *more: object) -> list[Fields]:
+            # A left join keeps calls the outer loop, in their order, where nothing is asked of profiles.
+            return self._read(
+                f"SELECT seq, {COLUMNS} FROM calls LEFT JOIN profiles ON profiles.id = calls.profile "  # noqa: S608
+                f"WHERE {place}{condition} ORDER BY seq DESC LIMIT ?",
+                (*more[:-1], *values, more[-1]),
+            )
+
+        def part(above: int, below: int, most: int) -> list[Fields]:
+            return matching("seq > ? AND seq < ?", above, below, most)
+
+        def those(seqs: Sequence[int]) -> list[Fields]:
+            return matching(f"seq IN ({', '.join('?' * len(seqs))})", *seqs, len(seqs))
+
+        top = _ALL if before is None else before
+        # Of calls without a session no span tells.
+        mine = {each: asked[each] for each in _SPANNED & asked.keys() if (each, asked[each]) != _NO_SESSION}
+        reach = self._read(self._REACH) if mine else []
+        rows = (
+            spans.latest(self._read, part, those, mine, top, limit, reach[0], near=self.near)
+            if reach
+            else part(-1, top, limit)
         )
         return [Call(row[0], record_from(row[1:])) for row in rows]
 
@@ -349,11 +381,14 @@ class SqlJournal(ABC):
             return []
         lowest = deeds[-1][0]
         since = "FROM deeds WHERE kind = 'alert' AND seq >= ?"
+        wanted = sorted({budget_ids(keys)[0] for _, _, _, _, keys, _ in deeds})
         budgets = {
             id_: key_from(name)
+            for first in range(0, len(wanted), AT_ONCE)
             for id_, *name in self._read(
-                f"SELECT id, {_BUDGET} FROM budgets WHERE '[' || id || ']' IN (SELECT keys {since})",  # noqa: S608
-                (lowest,),
+                f"SELECT id, {_BUDGET} FROM budgets WHERE id IN "  # noqa: S608
+                f"({', '.join('?' * len(wanted[first : first + AT_ONCE]))})",
+                wanted[first : first + AT_ONCE],
             )
         }
         deliveries: dict[str, list[Delivery]] = {}

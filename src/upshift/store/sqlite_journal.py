@@ -10,13 +10,16 @@ from upshift.model.entry import Decision
 from upshift.model.span import Instant
 from upshift.store.group import append_decision, troubles
 from upshift.store.journal import Dimension, Used
-from upshift.store.reports import usage_query, used_from
 from upshift.store.schema import connect, prepare
 from upshift.store.sql_journal import Fields, Session, SqlJournal
+from upshift.store.sqlite_reports import usage
+from upshift.store.totals import Asked
 
 
 class SqliteJournal(SqlJournal):
     """A connection of its own, for one process; its threads take turns."""
+
+    _REACH = "SELECT 0, last_seq FROM rollup_state"
 
     def __init__(self, path: Path) -> None:
         """Open or create the file. Raises StoreVersionError, or StoreTroubleError when it cannot be read."""
@@ -59,9 +62,11 @@ class SqliteJournal(SqlJournal):
         since: Instant,
         until: Instant,
         where: Mapping[Dimension, str] | None = None,
+        *,
+        latencies: bool = True,
     ) -> Sequence[Used]:
-        sql, values = usage_query(by, since, until, where or {})
-        return [used_from(row, len(by)) for row in self._read(sql, values)]
+        with self._turn, troubles():
+            return usage(self._db, Asked(tuple(by), since, until, where or {}, latencies))
 
 
 class _Transaction:

@@ -11,6 +11,7 @@ import msgspec
 from upshift.model.budget import EMPTY, NOTHING, Amount, Balance
 from upshift.model.fold import Effect, fold
 from upshift.store.draft import NO_DIGEST, group_digest
+from upshift.store.retained import TOPIC
 from upshift.store.rows import HOLD, NOTE, RELEASE, Held, Row, Value, budget_ids, held_from
 from upshift.store.schema import (
     BUDGET_COLUMNS,
@@ -62,9 +63,17 @@ def verify(path: Path) -> Verification:
     try:
         check_version(db)
         db.execute("BEGIN")
-        return check(lambda sql: iter(db.execute(sql)))
+        return check(lambda sql: iter(db.execute(sql)), retained_from(db))
     finally:
         db.close()
+
+
+def retained_from(db: sqlite3.Connection) -> int:
+    """Up to which entry calls of a file may have been dropped, so that digests cannot be recomputed; 0 for none."""
+    row = db.execute(
+        "SELECT max(detail ->> '$.detail.last_seq') FROM deeds WHERE kind = 'decision' AND topic = ?", (TOPIC,)
+    ).fetchone()
+    return int(row[0] or 0)
 
 
 Source: TypeAlias = Callable[[str], Iterator[Any]]

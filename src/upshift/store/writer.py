@@ -173,7 +173,7 @@ class Writer:
                 known = self._refused(error, [entry for _, entry in left])
                 if known:
                     self._refusals += [left[at] for at in known]
-                    left = [told for at, each in enumerate(left) if (told := _instead(each, at in known))]
+                    left = [told for at, each in enumerate(left) if (told := instead(each, at in known))]
                     continue
                 self._report(Trouble(str(error)))
                 self._abandoned.wait(delay)
@@ -235,7 +235,7 @@ class Writer:
             self._report(Asked(tuple(asked)))
 
 
-def _instead(each: tuple[int, Entry], known: bool) -> tuple[int, Entry] | None:
+def instead(each: tuple[int, Entry], known: bool) -> tuple[int, Entry] | None:
     """A refused entry is left out; for one that would have cost something, a decision says that it was."""
     position, entry = each
     if not known:

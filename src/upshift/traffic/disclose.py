@@ -42,6 +42,8 @@ NOTICE = b"x-upshift-notice"
 PLAN = b"x-upshift-plan"
 POOL = b"x-upshift-pool"
 """The capacity pool that had no place, and what was scarce: 'batch user concurrent'."""
+LEDGER = b"x-upshift-ledger"
+"""Where the call is recorded, if not in the database: 'away-log', while that is away."""
 PROVIDER = b"x-upshift-provider"
 TRIED = b"x-upshift-tried"
 """Attempts before the one that answered, as 'openai status-503, azure connect'."""
@@ -69,6 +71,9 @@ def reason_for(bucket: Bucket) -> str:
     if bucket is Bucket.INCLUDED:
         return ""
     return DEGRADED_BECAUSE if bucket is Bucket.DEGRADED else OVERAGE_BECAUSE
+
+
+RECORDED_AWAY = (LEDGER, b"away-log")
 
 
 def of_way(plan: str, requested: str, served: str, bucket: Bucket) -> Headers:

@@ -12,9 +12,9 @@ import msgspec
 from upshift.model.budget import EMPTY, NOTHING, Amount, Balance, BudgetKey, Claim
 from upshift.model.span import Instant
 from upshift.traffic.outlook import Outlook
-from upshift.traffic.price import PER, input_rate, rates_at
+from upshift.traffic.price import PER, input_rate, most_rates, rates_at
 from upshift.traffic.snapshot import HoldPolicy, Model
-from upshift.traffic.wire.ask import Ask
+from upshift.traffic.wire.ask import PLAIN, Ask
 
 Read = Callable[[BudgetKey], Balance]
 
@@ -36,6 +36,8 @@ class Fare(msgspec.Struct, frozen=True, gc=False):
     """With this much output the call need not wait for more room."""
     choices: int = 1
     """Answers it asks for; each has at least one token."""
+    least: int = 1
+    """Less output than this is refused by the provider."""
 
 
 class Fit(msgspec.Struct, frozen=True, gc=False):
@@ -116,6 +118,7 @@ def fare_for_any(
         max(each.wanted for each in fares),
         max(each.enough for each in fares),
         ask.choices,
+        max(each.least for each in fares),
     )
 
 
@@ -174,17 +177,19 @@ def _fare(
 ) -> Fare:
     card, choices = model.card, ask.choices
     most = asked_output(ask, model) * choices
-    usual = min(most, expected * choices)
+    least = min(most, ask.least_output * choices)
+    usual = min(most, max(expected * choices, least))
     wanted = usual if ask.stream and hold is HoldPolicy.GROWING else most
     if card is None:
-        return Fare(claims, input_tokens, 0, 0, wanted, usual, choices)
-    rates = rates_at(card, input_tokens)
+        return Fare(claims, input_tokens, 0, 0, wanted, usual, choices, least)
+    extras = ask.extras
+    rates = rates_at(card, input_tokens) if extras is PLAIN else most_rates(card, input_tokens, extras.service)
     by_input = input_rate(rates, ask.cache_write) if ask.cache_write else rates.input
-    return Fare(claims, input_tokens, by_input, rates.output, wanted, usual, choices)
+    return Fare(claims, input_tokens, by_input, rates.output, wanted, usual, choices, least)
 
 
 def _least(fare: Fare) -> int:
-    return max(fare.choices, min(fare.wanted, fare.enough, LEAST_ANSWER))
+    return max(fare.choices, fare.least, min(fare.wanted, fare.enough, LEAST_ANSWER))
 
 
 def _fit(step: int, fare: Fare, room: int) -> Fit:

@@ -124,6 +124,7 @@ def delivery_of(record: Metered) -> Delivery | None:
         id=record.request,
         at=record.started,
         origin=Origin(
+            tenant=record.tenant,
             session=record.session,
             agent=record.agent,
             interface=record.requested_model,

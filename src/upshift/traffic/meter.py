@@ -2,11 +2,12 @@
 
 import msgspec
 
-from upshift.model.budget import Amount
+from upshift.model.budget import NOTHING, Amount
 from upshift.model.money import Nano
 from upshift.model.tokens import NO_USAGE, Certainty, Usage
-from upshift.traffic.price import cost_of
+from upshift.traffic.price import cost_of, cost_with
 from upshift.traffic.snapshot import Model
+from upshift.traffic.wire.ask import PLAIN, SERVED_AS_USUAL, Extras
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -18,16 +19,36 @@ class Tally(msgspec.Struct, frozen=True):
     counted: Amount
 
 
-def exact(model: Model, usage: Usage) -> Tally:
-    """The provider reported usage at the end of its answer."""
-    cost = None if model.card is None else cost_of(model.card, usage)
-    return Tally(usage, Certainty.EXACT, cost, Amount(usage.total, cost or 0))
+def exact(model: Model, usage: Usage, extras: Extras = PLAIN, held: Amount = NOTHING) -> Tally:
+    """The provider reported usage at the end of its answer, and `extras` is what is billed otherwise.
+
+    Where those have no known price, the cost is unknown, and the call is charged at no less than its hold.
+    """
+    return _tally(Certainty.EXACT, model, usage, extras, held)
 
 
-def at_least(model: Model, usage: Usage) -> Tally:
+def at_least(model: Model, usage: Usage, extras: Extras = PLAIN, held: Amount = NOTHING) -> Tally:
     """The answer was cut; `usage` is the input as held or reported and the output as seen."""
-    cost = None if model.card is None else cost_of(model.card, usage)
-    return Tally(usage, Certainty.AT_LEAST, cost, Amount(usage.total, cost or 0))
+    return _tally(Certainty.AT_LEAST, model, usage, extras, held)
+
+
+def billed(asked: Extras, told: Extras) -> Extras:
+    """What a call is billed by: as its answer says, else as it asked."""
+    if asked is PLAIN or asked == PLAIN:
+        return told
+    tier = told.service if told.said else told.service or asked.service
+    return Extras(tier, told.searches, told.unpriced or asked.unpriced, told.said)
+
+
+def _tally(certainty: Certainty, model: Model, usage: Usage, extras: Extras, held: Amount) -> Tally:
+    card = model.card
+    if card is None:
+        return Tally(usage, certainty, None, Amount(usage.total, 0))
+    usual = cost_of(card, usage)
+    if extras is PLAIN or extras is SERVED_AS_USUAL:
+        return Tally(usage, certainty, usual, Amount(usage.total, usual))
+    cost = cost_with(card, usage, extras)
+    return Tally(usage, certainty, cost, Amount(usage.total, max(usual, held.nano) if cost is None else cost))
 
 
 def unknown(held: Amount) -> Tally:

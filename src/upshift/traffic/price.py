@@ -3,14 +3,21 @@
 from upshift.model.money import Nano
 from upshift.model.rates import RateCard, Rates
 from upshift.model.tokens import Usage
+from upshift.traffic.wire.ask import Extras
 
 PER = 1_000_000
 """Rates are per this many tokens."""
+_CHEAPER = frozenset(("flex", "batch"))
+_UNLISTED_TIMES = 3
+"""At how many times the usual rates a tier of service is held whose price nobody says: no listed one costs more."""
 
 
 def rates_at(card: RateCard, input_tokens: int) -> Rates:
     """The step of the card that a request of this input length is priced by: the whole request, as vendors do."""
-    steps = card.steps
+    return _step(card.steps, input_tokens)
+
+
+def _step(steps: tuple[Rates, ...], input_tokens: int) -> Rates:
     rates = steps[0]
     if len(steps) > 1:
         for step in steps:
@@ -21,7 +28,47 @@ def rates_at(card: RateCard, input_tokens: int) -> Rates:
 
 def cost_of(card: RateCard, usage: Usage) -> Nano:
     """Cost of a call, rounded up to a whole nano-dollar. Cached reads and cache writes are parts of the input."""
-    rates = rates_at(card, usage.input)
+    return _cost(rates_at(card, usage.input), usage)
+
+
+def cost_with(card: RateCard, usage: Usage, extras: Extras) -> Nano | None:
+    """Cost of a call that is billed otherwise than by tokens at the usual rates; None where a price is not known."""
+    steps = card.steps_of(extras.service)
+    if steps is None or extras.unpriced or (extras.searches and card.search is None):
+        return None
+    return _cost(_step(steps, usage.input), usage) + extras.searches * (card.search or 0)
+
+
+def most_rates(card: RateCard, input_tokens: int, service: str) -> Rates:
+    """The most that a request may be priced at which asks for a tier of service: one that it is not served by after
+    all is priced as usual."""
+    usual = rates_at(card, input_tokens)
+    if not service:
+        return usual
+    steps = card.steps_of(service)
+    other = _step(steps, input_tokens) if steps else usual if service in _CHEAPER else _times(usual, _UNLISTED_TIMES)
+    return Rates(
+        above=usual.above,
+        input=max(usual.input, other.input),
+        output=max(usual.output, other.output),
+        cached=max(usual.cached, other.cached),
+        cache_write_5m=max(usual.cache_write_5m, other.cache_write_5m),
+        cache_write_1h=max(usual.cache_write_1h, other.cache_write_1h),
+    )
+
+
+def _times(rates: Rates, times: int) -> Rates:
+    return Rates(
+        above=rates.above,
+        input=rates.input * times,
+        output=rates.output * times,
+        cached=rates.cached * times,
+        cache_write_5m=rates.cache_write_5m * times,
+        cache_write_1h=rates.cache_write_1h * times,
+    )
+
+
+def _cost(rates: Rates, usage: Usage) -> Nano:
     cached, short, long = usage.cached, usage.cache_write_5m, usage.cache_write_1h
     total = (usage.input - cached - short - long) * rates.input + usage.output * rates.output
     if cached or short or long:

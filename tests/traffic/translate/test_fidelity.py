@@ -108,7 +108,7 @@ def test_what_a_dialect_says_it_also_reads(dialect: Dialect) -> None:
         if not losses:
             again, lost = own.request_in(body, target_of(dialect, model, stream=said.stream))
             again.max_output = said.max_output
-            assert not lost
+            assert all(each in known for each in lost)
             if vector.says not in _SAID_ANOTHER_WAY:
                 assert told(again) == told(said), vector.says
     for vector in replies(dialect):

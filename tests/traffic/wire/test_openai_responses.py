@@ -110,12 +110,15 @@ def test_a_request_in_our_words() -> None:
         images=1,
         session_hint="019a-session",
         wants_usage=True,
+        least_output=16,
     )
 
 
 def test_the_smallest_request() -> None:
     body = b'{"model":"m","input":"x"}'
-    assert WIRE.read(body) == Ask(dialect=Dialect.RESPONSES, model="m", text_bytes=len(body), wants_usage=True)
+    assert WIRE.read(body) == Ask(
+        dialect=Dialect.RESPONSES, model="m", text_bytes=len(body), wants_usage=True, least_output=16
+    )
 
 
 def test_tools_within_the_input_are_tools() -> None:

@@ -1,5 +1,6 @@
 """How much of every budget is used, at what pace, and who can lift it?"""
 
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
@@ -9,14 +10,30 @@ from upshift.admin import budgets as budgets_of
 from upshift.admin import reports
 from upshift.admin.amounts import amount
 from upshift.admin.budgets import BudgetView
+from upshift.admin.desk import ActError, Actor, Desk
+from upshift.admin.views import KeyState, key_view
+from upshift.console import charts
 from upshift.console.door import InDesk, Seat, Seated, genuine
 from upshift.console.frame import InFrame, TableAsked
-from upshift.console.shown import DASH
+from upshift.console.shown import DASH, budget_path
 from upshift.console.table import Column, Kind, Table
-from upshift.model.span import Window, period_of
+from upshift.model.budget import Bucket
+from upshift.model.ids import TenantId
+from upshift.model.key import Role
+from upshift.model.span import MICROS, Window, period_of, to_datetime
+from upshift.store.entries import EntryKind
 from upshift.store.journal import Dimension
+from upshift.traffic.ceilings import EVERYBODY
 
 router = APIRouter()
+
+_FULL = 0.995
+_DAYS = 30
+_MOST_SERIES = 5
+_MOST_GRANTS = 500
+_SHOWN = 10
+_MOST_SHOWN = 100
+"""Of everybody's budgets: those nearest to their ceilings come first, and a search finds the others."""
 
 
 def _share(row: BudgetView) -> float | None:
@@ -32,15 +49,18 @@ def _state(row: BudgetView) -> str:
         return "degraded"
     if share is None:
         return "unlimited"
-    return "used up" if share >= 1 else "nearly" if share >= 0.9 else "watch" if row.notices else "ok"
+    # As it is written: what stands at 100% is used up, since a call more would not fit.
+    return "used up" if share >= _FULL else "nearly" if share >= 0.9 else "watch" if row.notices else "ok"
 
 
 def _place(row: BudgetView) -> str:
-    return f"/console/budgets/{row.tenant}/{row.workload}/{row.user}"
+    return budget_path(row.tenant, row.workload, row.user)
 
 
 COLUMNS = (
-    Column[BudgetView]("user", "User", lambda row: row.user, link=_place),
+    Column[BudgetView](
+        "user", "User", lambda row: row.user if row.user != EVERYBODY else "everybody together", link=_place
+    ),
     Column[BudgetView]("workload", "Workload", lambda row: row.workload),
     Column[BudgetView]("tenant", "Tenant", lambda row: row.tenant, wide=True),
     Column[BudgetView]("tier", "Tier", lambda row: row.tier, wide=True),
@@ -62,8 +82,9 @@ COLUMNS = (
 def budgets(request: Request, desk: InDesk, seat: Seated, frame: InFrame, asked: TableAsked) -> Response:
     """All budgets of the current periods."""
     rows = budgets_of.budgets(desk, seat.actor)
-    table = Table(COLUMNS, rows, asked, first="-share")
-    states = {name: sum(_state(row) == name for row in rows) for name in ("used up", "nearly", "watch", "degraded")}
+    table = Table(COLUMNS, rows, asked, first="-share", most=_MOST_SHOWN)
+    counted = Counter(map(_state, rows))
+    states = {name: counted[name] for name in ("used up", "nearly", "watch", "degraded")}
     return frame.listing(request, seat, "budgets.html", table, {"states": states})
 
 
@@ -72,29 +93,47 @@ def budget(
     request: Request, desk: InDesk, seat: Seated, frame: InFrame, tenant: str, workload: str, user: str
 ) -> Response:
     """One user's budgets of one workload, with what was used by day, and who decided what about it."""
-    lines = budgets_of.budgets(desk, seat.actor, tenant, user, workload)
-    now = desk.now()
-    month = period_of(Window.MONTH, "UTC", now)
-    where = reports.own(
-        desk,
-        seat.actor,
-        {Dimension.TENANT: tenant, Dimension.WORKLOAD: workload, Dimension.USER: user},
-    )
+    # What a tenant agreed to pay for is everybody's together; nobody is called that.
+    shared = user == EVERYBODY
+    lines = budgets_of.budgets(desk, seat.actor, tenant, None if shared else user, workload)
+    lines = [each for each in lines if each.user == user]
+    if not lines:
+        raise ActError(f"{tenant} has no budget of {workload} together", 404)
+    now, day = desk.now(), 86_400 * MICROS
+    first = period_of(Window.DAY, "UTC", now - (_DAYS - 1) * day).start
+    where = {Dimension.TENANT: tenant, Dimension.WORKLOAD: workload}
+    where |= {Dimension.BUCKET: Bucket.OVERAGE.value} if shared else {Dimension.USER: user}
+    where = reports.own(desk, seat.actor, where)
+    used = desk.journal.usage([Dimension.DAY, Dimension.SERVED_MODEL], first, now + 1, where, latencies=False)
+    days = [f"{to_datetime(first + each * day):%Y-%m-%d}" for each in range(_DAYS)]
+    grants = desk.journal.entries(frozenset({EntryKind.GRANT}), _MOST_GRANTS, tenant=tenant)
+    snapshot = desk.need_snapshot()
     found = {
         "lines": lines,
         "tenant": tenant,
         "workload": workload,
         "user": user,
-        "days": desk.journal.usage([Dimension.DAY], month.start, now + 1, where),
-        "models": desk.journal.usage([Dimension.SERVED_MODEL], month.start, now + 1, where),
+        "shared": shared,
+        "history": charts.daily_tokens(
+            [(each, "", 0) for each in days] + [(row.group[0], row.group[1], row.usage.total) for row in used],
+            _MOST_SERIES,
+        ),
+        "grants": [each for each in grants if (each.workload, each.user) == (workload, user)][:_SHOWN],
         "calls": desk.journal.calls(where, 12),
         "windows": sorted({line.window for line in lines if line.bucket == "included"}),
-        "gate": desk.need_snapshot().workloads,
+        "lifters": [] if seat.actor.tenant else _lifters(desk),
+        "owner": snapshot.tenants[TenantId(tenant)].owner,
         "consent": next(
             (each for each in desk.journal.consents() if (each.tenant, each.workload) == (tenant, workload)), None
         ),
     }
     return frame.page(request, seat, "budget.html", found)
+
+
+def _lifters(desk: Desk) -> list[str]:
+    """Whose keys may lift a ceiling now."""
+    known = [key_view(each, desk.now()) for each in desk.keys(Actor("", Role.ADMIN))]
+    return [each.name for each in known if each.role == Role.ADMIN and each.state is KeyState.LIVE]
 
 
 @router.post("/budgets/{tenant}/{workload}/{user:path}")
@@ -112,4 +151,4 @@ def grant(
     """Lift the ceiling for the present period."""
     lifted = amount(tokens or None, money or None)
     desk.grant(seat.actor, tenant=tenant, user=user, workload=workload, window=window, amount=lifted, reason=reason)
-    return RedirectResponse(f"/console/budgets/{tenant}/{workload}/{user}?granted=1", 303)
+    return RedirectResponse(budget_path(tenant, workload, user), 303)

@@ -5,18 +5,21 @@ from itertools import groupby
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Form, Request
 from starlette.datastructures import UploadFile
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
+from upshift.admin import portfolio
 from upshift.admin.desk import ActError, Desk
+from upshift.admin.portfolio_views import draw_view
+from upshift.admin.signed import draws
 from upshift.charts.amounts import change, said
 from upshift.console import planning_charts
 from upshift.console.door import InDesk, Seat, allowed, genuine
 from upshift.console.forecasts import Forecasts
 from upshift.console.frame import InFrame
 from upshift.console.roles import May
-from upshift.model.quarter import Month, Quarter
+from upshift.model.quarter import Month, Quarter, parse_quarter
 from upshift.model.tokens import show_tokens
 from upshift.planning.budgets import Forecast
 from upshift.planning.buffer import Reserve, assumption
@@ -88,6 +91,15 @@ def forecast(
     return frame.page(request, seat, "_forecast.html", found)
 
 
+@router.get("/capacity/year")
+def year(
+    request: Request, desk: InDesk, seat: Annotated[Seat, Depends(allowed(May.SEE_PLAN))], frame: InFrame
+) -> Response:
+    """Whether the years' budgets suffice by the forecast alone, for where there is no pace yet."""
+    told = request.app.state.forecasts.of(desk, desk.need_outline(), _next(desk))
+    return frame.page(request, seat, "_year.html", {"tokens": told.tokens, "last": told.start.plus(told.months - 1)})
+
+
 @router.get("/capacity/most")
 def most(
     request: Request,
@@ -100,6 +112,30 @@ def most(
     forecasts: Forecasts = request.app.state.forecasts
     found = _most(forecasts, desk.need_outline(), _next(desk), candidates=candidates)
     return frame.page(request, seat, "_most.html", {"most": found, "candidates": candidates})
+
+
+@router.post("/capacity/draws")
+def draw(
+    request: Request,
+    desk: InDesk,
+    seat: Annotated[Seat, Depends(genuine)],
+    _: Annotated[Seat, Depends(allowed(May.DRAW))],
+    budget: Annotated[BudgetLine, Form()] = BudgetLine.OPS,
+    quarter: Annotated[str, Form(max_length=20)] = "",
+    amount: Annotated[str, Form(max_length=40)] = "",
+    workload: Annotated[str, Form(max_length=200)] = "",
+    why: Annotated[str, Form(max_length=1000)] = "",
+) -> Response:
+    """Draw on the central buffer, or give back; kept with who did it and why."""
+    outline = desk.need_outline()
+    if workload:
+        portfolio.row_of(outline, workload)
+    when = parse_quarter(quarter) if quarter.strip() else Quarter.of(desk.today())
+    taken = portfolio.amount_of(budget, amount)
+    portfolio.draw(desk, seat.actor, budget=budget, quarter=when, amount=taken, workload=workload, why=why)
+    if request.headers.get("hx-request"):
+        return Response(status_code=204, headers={"hx-refresh": "true"})
+    return RedirectResponse("/console/capacity#buffer", 303)
 
 
 async def _fields(request: Request) -> Sequence[tuple[str, str]]:
@@ -173,6 +209,8 @@ def _told(desk: Desk, forecasts: Forecasts, outline: Outline, start: Month, *, c
         "fullest": fullest,
         "short": [each for each in told.ops.quarters if each.shortfall],
         "reserves": _reserves(now, told, present),
+        "draws": [draw_view(each) for each in reversed(draws(desk.journal))],
+        "rows": outline.rows,
         "share": outline.buffer,
         "why_buffer": assumption(outline.buffer),
         "most": _most(forecasts, outline, start, candidates=candidates) if ready else None,

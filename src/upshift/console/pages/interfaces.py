@@ -98,7 +98,7 @@ COLUMNS = (
         "violations", "Violations", lambda row: row.violations, Kind.COUNT, hint="Payloads that do not fit"
     ),
     Column[InterfaceView]("p95", "P95", _p95, Kind.MS, wide=True),
-    Column[InterfaceView]("unkept", "Not kept", lambda row: "; ".join(row.unkept), wide=True),
+    Column[InterfaceView]("unkept", "Not kept", lambda row: "; ".join(row.unkept), taken_only=True),
 )
 
 
@@ -219,7 +219,7 @@ def _days(desk: Desk, name: str) -> list[tuple[str, str, int]]:
     day = 86_400 * MICROS
     first = period_of(Window.DAY, "UTC", now - (_DAYS - 1) * day).start
     where = {Dimension.DIALECT: A2A, Dimension.REQUESTED_MODEL: name}
-    rows = desk.journal.usage([Dimension.DAY, Dimension.OUTCOME], first, now + 1, where)
+    rows = desk.journal.usage([Dimension.DAY, Dimension.OUTCOME], first, now + 1, where, latencies=False)
     days = [f"{to_datetime(first + each * day):%Y-%m-%d}" for each in range(_DAYS)]
     return [(each, "", 0) for each in days] + [(row.group[0], row.group[1], row.calls) for row in rows]
 

@@ -34,9 +34,9 @@ def keys(request: Request, desk: InDesk, seat: Seated, frame: InFrame, asked: Ta
     """All keys, never their secrets."""
     now = desk.now()
     rows = [key_view(each, now) for each in desk.keys(seat.actor)]
-    return frame.listing(
-        request, seat, "keys.html", Table(COLUMNS, rows, asked, first="-created"), {"roles": _offered(seat)}
-    )
+    chosen = next((row for row in rows if row.id == asked.search), None)
+    found = {"roles": _offered(seat), "chosen": chosen}
+    return frame.listing(request, seat, "keys.html", Table(COLUMNS, rows, asked, first="-created"), found)
 
 
 @router.post("/keys")

@@ -13,17 +13,17 @@ from starlette.responses import Response
 from upshift.admin import playbooks as admin
 from upshift.admin.desk import ActError
 from upshift.admin.moments import future
-from upshift.admin.playbook_views import book_view, explain_view, gate_of, run_view
+from upshift.admin.playbook_views import UNREADABLE, RunView, book_view, explain_view, gate_of, listed
 from upshift.console.door import InDesk, Seat, allowed, genuine
 from upshift.console.frame import InFrame, TableAsked, gone_to
 from upshift.console.playbook_charts import drawings, known
 from upshift.console.prose import prose
 from upshift.console.roles import May
 from upshift.console.table import Column, Kind, Table
-from upshift.model.span import MICROS, Instant, show_instant
+from upshift.model.span import MICROS, Instant
 from upshift.plan_file import PlanError
 from upshift.plan_file.books import read_book, shipped
-from upshift.playbook.advance import criteria
+from upshift.playbook.advance import gate
 from upshift.playbook.book import Answer, Book, Criterion, Phase, Value, hours
 from upshift.playbook.notices import notices
 from upshift.playbook.run import (
@@ -55,11 +55,11 @@ _MOST_LINES = 300
 class Row(msgspec.Struct, frozen=True):
     """A run, in the list."""
 
-    run: Run
-    needs: tuple[str, ...]
-    overrides: int
-    left: Instant | None
-    """When its window ends at the earliest."""
+    view: RunView
+    phase: str
+    """As people call it."""
+    asked: bool
+    """Whether its phase asked a person."""
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -110,17 +110,19 @@ def place(run: str) -> str:
 
 
 COLUMNS = (
-    Column[Row]("run", "Run", lambda row: row.run.id, link=lambda row: place(row.run.id)),
-    Column[Row]("state", "State", lambda row: row.run.state.value, Kind.STATE),
-    Column[Row]("phase", "Phase", lambda row: row.run.visit.phase.title or row.run.visit.phase.name),
+    Column[Row]("run", "Run", lambda row: row.view.run, link=lambda row: place(row.view.run)),
+    Column[Row]("state", "State", lambda row: row.view.state, Kind.STATE),
+    Column[Row]("phase", "Phase", lambda row: row.phase),
     Column[Row](
-        "window_ends", "Window ends", lambda row: None if row.left is None else show_instant(row.left), Kind.TIME,
+        "window_ends", "Window ends", lambda row: row.view.window_ends, Kind.TIME,
         wide=True, hint="At the earliest, and only if the evidence is good",
     ),
-    Column[Row]("needs", "Needs", lambda row: "; ".join(row.needs), wide=True),
-    Column[Row]("overrides", "Overrides", lambda row: row.overrides, Kind.COUNT, wide=True, hint="Ever, in this run"),
-    Column[Row]("started", "Started", lambda row: show_instant(row.run.started.at), Kind.TIME, wide=True),
-    Column[Row]("by", "By", lambda row: row.run.started.by, wide=True),
+    Column[Row]("needs", "Needs", lambda row: "; ".join(row.view.needs), wide=True),
+    Column[Row](
+        "overrides", "Overrides", lambda row: row.view.overrides, Kind.COUNT, wide=True, hint="Ever, in this run"
+    ),
+    Column[Row]("started", "Started", lambda row: row.view.started, Kind.TIME, wide=True),
+    Column[Row]("by", "By", lambda row: row.view.by, wide=True),
 )  # fmt: skip
 
 
@@ -134,18 +136,22 @@ def playbooks(
 ) -> Response:
     """Every run, and the playbooks that can be started."""
     now = desk.now()
-    rows = [_row(each, now) for each in admin.runs(desk.journal)]
+    rows = [_row(each, now) for each in admin.every_run(desk.journal)]
     found = {
         "books": [(book, book_view(book)) for book in (admin.book_of(name) for name in shipped())],
-        "states": {state.value: sum(row.run.state is state for row in rows) for state in State},
-        "asking": sum(bool(row.run.visit.asked) for row in rows if row.run.state is State.RUNNING),
+        "states": {state.value: sum(row.view.state == state.value for row in rows) for state in State},
+        "asking": sum(row.asked for row in rows if row.view.state == State.RUNNING.value),
+        "unreadable": sum(row.view.state == UNREADABLE for row in rows),
     }
     return frame.listing(request, seat, "playbooks.html", Table(COLUMNS, rows, asked), found)
 
 
-def _row(run: Run, now: Instant) -> Row:
-    view = run_view(run, now)
-    return Row(run, view.needs, view.overrides, run.visit.due if view.window_ends is not None else None)
+def _row(run: Run | admin.Unreadable, now: Instant) -> Row:
+    view = listed(run, now)
+    if isinstance(run, admin.Unreadable):
+        return Row(view, "", asked=False)
+    phase = run.visit.phase
+    return Row(view, phase.title or phase.name, bool(run.visit.asked))
 
 
 async def _fields(request: Request) -> Sequence[tuple[str, str]]:
@@ -369,7 +375,7 @@ def _grown(visit: Visit) -> str:
 
 
 def _gates(run: Run, now: Instant) -> list[Gate]:
-    by_key = {(phase, each.name): each for phase, each in criteria(run.book, run.visit)} if run.visit.phase.next else {}
+    by_key = {(phase, each.name): each for phase, each in gate(run)} if run.visit.phase.next else {}
     titles = {phase.name: phase.title or phase.name for phase in run.book.phases}
     return [
         Gate(each, criterion, titles.get(each.phase, each.phase), _terms(criterion.parameters))

@@ -1,7 +1,6 @@
 """Which calls go through, now and before, and what happened to one of them?"""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 import msgspec
@@ -10,20 +9,24 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from upshift.admin import reports
-from upshift.admin.desk import ActError, Desk
-from upshift.console.door import InDesk, Seated
-from upshift.console.frame import InFrame, TableAsked
+from upshift.admin.desk import ActError
+from upshift.console.door import InDesk, Seated, still_present
+from upshift.console.frame import InFrame, TableAsked, all_of_it
+from upshift.console.live import Feed
+from upshift.console.steps import steps
 from upshift.console.table import Column, Kind, Table
+from upshift.model.budget import Bucket
 from upshift.model.ids import RequestId
+from upshift.model.metered import Outcome
 from upshift.model.span import show_instant
 from upshift.store.journal import Call, Dimension
 
 router = APIRouter()
 
 _PAGE = 100
-_LIVE_SECONDS = 1.0
+_TAKEN = 2_000
+_OFFERED = 7
 _LIVE_ROWS = 25
-_LIVE_READ = 2_000
 
 FILTERS = (
     Dimension.WORKLOAD, Dimension.TENANT, Dimension.USER, Dimension.SERVED_MODEL, Dimension.PROVIDER,
@@ -42,66 +45,9 @@ COLUMNS = (
     Column[Call]("provider", "Provider", lambda row: row.record.provider, wide=True),
     Column[Call]("reason", "Why", lambda row: row.record.reason, Kind.WORDS, wide=True),
     Column[Call]("tokens", "Tokens", lambda row: row.record.usage.total, Kind.TOKENS, wide=True),
-    Column[Call]("cost", "Cost", lambda row: row.record.cost, Kind.MONEY),
-    Column[Call]("latency", "Took", lambda row: row.record.latency_us / 1000, Kind.MS),
+    Column[Call]("cost", "Cost", lambda row: row.record.cost, Kind.MONEY, wide=True),
+    Column[Call]("latency", "Took", lambda row: row.record.latency_us / 1000, Kind.MS, wide=True),
 )  # fmt: skip
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One step of a call's story."""
-
-    name: str
-    says: str
-    state: str = "done"
-    """done, stopped (it ended here) or skipped."""
-
-
-class Feed:
-    """The calls that close now, read once a second however many look on."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._last = -1
-        self._news = asyncio.Condition()
-        self._batch: tuple[Call, ...] = ()
-        self._reader: asyncio.Task[None] | None = None
-        self._watching = 0
-
-    async def batches(self) -> AsyncIterator[tuple[Call, ...]]:
-        """Every second the calls that closed in it, the latest first; nothing is read while nobody listens."""
-        self._watching += 1
-        if self._reader is None:
-            self._reader = asyncio.create_task(self._read())
-        try:
-            while True:
-                async with self._news:
-                    await self._news.wait()
-                    batch = self._batch
-                yield batch
-        finally:
-            self._watching -= 1
-
-    async def _read(self) -> None:
-        try:
-            self._last = await run_in_threadpool(self._newest)
-            while self._watching:
-                await asyncio.sleep(_LIVE_SECONDS)
-                batch = await run_in_threadpool(self._since)
-                async with self._news:
-                    self._batch = batch
-                    self._news.notify_all()
-        finally:
-            self._reader = None
-
-    def _newest(self) -> int:
-        found = self._desk.journal.calls({}, 1)
-        return found[0].seq if found else 0
-
-    def _since(self) -> tuple[Call, ...]:
-        found = tuple(each for each in self._desk.journal.calls({}, _LIVE_READ) if each.seq > self._last)
-        if found:
-            self._last = found[0].seq
-        return found
 
 
 @router.get("/traffic")
@@ -117,29 +63,53 @@ def traffic(
     query = request.query_params
     only = {each: query[each.value] for each in FILTERS if query.get(each.value)}
     where = reports.own(desk, seat.actor, only)
+
+    def everything() -> Iterator[Call]:
+        top = None
+        while some := desk.journal.calls(where, _TAKEN, top):
+            yield from some
+            top = some[-1].seq
+
+    taken = all_of_it(request, COLUMNS, everything(), asked)
+    if taken is not None:
+        return taken
     calls = desk.journal.calls(where, _PAGE, before)
     table = Table(COLUMNS, calls, asked)
     older = asked.url(before=str(calls[-1].seq)) if len(calls) == _PAGE else ""
-    found = {"only": only, "filters": FILTERS, "older": older, "newest": before is None}
+    found = {
+        "only": only,
+        "filters": [each for at, each in enumerate(FILTERS) if at < _OFFERED or each in only],
+        "choices": {Dimension.OUTCOME: list(Outcome), Dimension.BUCKET: list(Bucket)},
+        "older": older,
+        "newest": before is None,
+    }
     return frame.listing(request, seat, "traffic.html", table, found)
 
 
 @router.get("/traffic/live")
-async def live(request: Request, seat: Seated, frame: InFrame) -> Response:
-    """Server-sent events: each second how many calls closed, and rows of the latest."""
+async def live(request: Request, desk: InDesk, seat: Seated, frame: InFrame) -> Response:
+    """Server-sent events: each second how many calls closed, and rows of the latest. They end with the session."""
     feed: Feed = request.app.state.feed
     tenant = seat.actor.tenant
 
     async def events() -> AsyncIterator[str]:
         yield "retry: 2000\n\n"
+        last = 0
         async for batch in feed.batches():
-            mine = [call for call in batch if tenant in ("", call.record.tenant)]
+            if not await run_in_threadpool(still_present, request, desk):
+                yield "event: over\ndata: signed out\n\n"
+                return
+            mine = [call for call in batch.calls if tenant in ("", call.record.tenant)]
             said = {
                 "calls": len(mine),
-                "refused": sum(call.record.outcome.value == "refused" for call in mine),
-                "cost": sum(call.record.cost or 0 for call in mine),
+                "more": batch.more,
+                "shown": min(len(mine), _LIVE_ROWS),
+                "missed": batch.number - last - 1 if last else 0,
+                "trouble": batch.trouble,
+                "refused": sum(call.record.outcome is Outcome.REFUSED for call in mine),
                 "rows": frame.part("_calls.html", {"calls": mine[:_LIVE_ROWS], "columns": COLUMNS}) if mine else "",
             }
+            last = batch.number
             yield f"data: {msgspec.json.encode(said).decode()}\n\n"
 
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -155,36 +125,5 @@ def call(request: Request, desk: InDesk, seat: Seated, frame: InFrame, id: str) 
     plans = {each.hash: each for each in desk.journal.plans()}
     return frame.page(
         request, seat, "call.html",
-        {"call": found, "record": found.record, "steps": steps(found), "applied": plans.get(found.record.plan)},
+        {"call": found, "record": found.record, "steps": steps(found.record), "applied": plans.get(found.record.plan)},
     )  # fmt: skip
-
-
-def steps(call: Call) -> Sequence[Step]:
-    """What each step of the request path said, as far as the record tells."""
-    record = call.record
-    refused = record.outcome.value == "refused"
-    says: Mapping[str, str] = {
-        "accept": f"{record.dialect or 'an unknown dialect'}, {'streamed' if record.streamed else 'in one piece'},"
-        f" asked for {record.requested_model or 'the workload'}",
-        "identify": f"{record.user or 'nobody'} of {record.tenant or 'no tenant'}, by key {record.key or 'none'}",
-        "dispatch": f"workload {record.workload}" + (f" of pod {record.pod}" if record.pod else "")
-        if record.workload
-        else "no workload",
-        "route": f"{record.served_model} at {record.provider}" if record.served_model else "nowhere",
-        "gate": f"{record.bucket.value}: {record.counted_tokens:,} tokens counted" if not refused else "refused",
-        "call": f"first byte after {record.first_byte_us / 1000:.0f} ms, all after {record.latency_us / 1000:.0f} ms"
-        if record.provider
-        else "nothing was sent",
-        "meter": f"{record.usage.input:,} in, {record.usage.output:,} out, {record.certainty.value}",
-        "answer": f"status {record.status}" + (f", {record.reason}" if record.reason else ""),
-    }
-    stopped = next((name for name, has in _STOPS.items() if not getattr(record, has)), "gate") if refused else ""
-    made: list[Step] = []
-    for name, text in says.items():
-        over = bool(stopped) and bool(made) and any(step.state == "stopped" for step in made)
-        state = "stopped" if name == stopped else "skipped" if over and name != "answer" else "done"
-        made.append(Step(name, (record.reason or text) if state == "stopped" else text, state))
-    return made
-
-
-_STOPS = {"accept": "dialect", "identify": "tenant", "dispatch": "workload"}

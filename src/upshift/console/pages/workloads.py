@@ -118,9 +118,9 @@ COLUMNS = (
     Column[Line]("ops_hours", "Ops h/week", _hours, Kind.COUNT, wide=True, hint="Once it is stable"),
     Column[Line]("gate", "Gate", lambda each: each.row.gate or "", wide=True),
     Column[Line]("models", "Models", lambda each: _models(each.row), wide=True),
-    Column[Line]("sessions", "Sessions", _sessions, Kind.COUNT, wide=True, hint="Per user and month"),
-    Column[Line]("workload", "Id", lambda each: each.row.id, Kind.CODE, wide=True),
-    Column[Line]("missing", "Missing", lambda each: "; ".join(each.needs), wide=True),
+    Column[Line]("sessions", "Sessions", _sessions, Kind.COUNT, hint="Per user and month", taken_only=True),
+    Column[Line]("workload", "Id", lambda each: each.row.id, Kind.CODE, taken_only=True),
+    Column[Line]("missing", "Missing", lambda each: "; ".join(each.needs), taken_only=True),
 )  # fmt: skip
 
 
@@ -183,14 +183,14 @@ def workload(
     use = next((each for each in told.tokens.workloads if each.workload == row.id), None)
 
     def by(*dimensions: Dimension) -> Sequence[Used]:
-        return desk.journal.usage(dimensions, month.start, now + 1, where)
+        return desk.journal.usage(dimensions, month.start, now + 1, where, latencies=False)
 
-    totals, users = by(), by(Dimension.TENANT, Dimension.USER)
+    totals, users = desk.journal.usage([], month.start, now + 1, where), by(Dimension.TENANT, Dimension.USER)
     found: dict[str, Any] = {
         "total": totals[0] if totals else None,
         "users": _largest(users),
         "user_count": len(users),
-        "models": _largest(by(Dimension.SERVED_MODEL)),
+        "models": _largest([each for each in by(Dimension.SERVED_MODEL) if each.counted_tokens]),
         "reasons": sorted((each for each in by(Dimension.REASON) if each.group[0]), key=lambda each: -each.calls),
         "days": charts.daily_spend(_daily(desk, id), _MOST_SERIES),
         "actual": _actual(desk, id, told, use),
@@ -215,7 +215,8 @@ def _daily(desk: Desk, workload: str) -> list[tuple[str, str, int]]:
     now = desk.now()
     day = 86_400 * MICROS
     first = period_of(Window.DAY, "UTC", now - (_DAYS - 1) * day).start
-    rows = desk.journal.usage([Dimension.DAY, Dimension.SERVED_MODEL], first, now + 1, {Dimension.WORKLOAD: workload})
+    where = {Dimension.WORKLOAD: workload}
+    rows = desk.journal.usage([Dimension.DAY, Dimension.SERVED_MODEL], first, now + 1, where, latencies=False)
     days = [f"{to_datetime(first + each * day):%Y-%m-%d}" for each in range(_DAYS)]
     return [(each, "", 0) for each in days] + [(row.group[0], row.group[1], row.cost) for row in rows]
 
@@ -224,7 +225,8 @@ def _actual(desk: Desk, workload: str, told: Forecast, use: WorkloadUse | None) 
     """Months that are forecast, and those that went before, with what came; '' where nothing of either is known."""
     first = told.start.plus(-_MONTHS_BACK)
     begin = to_instant(datetime.combine(first.first, time(), UTC))
-    rows = desk.journal.usage([Dimension.MONTH], begin, desk.now() + 1, {Dimension.WORKLOAD: workload})
+    where = {Dimension.WORKLOAD: workload}
+    rows = desk.journal.usage([Dimension.MONTH], begin, desk.now() + 1, where, latencies=False)
     came = {row.group[0]: float(row.usage.total) for row in rows}
     foretold = use.months if use is not None else ()
     if not came and not foretold:

@@ -199,6 +199,8 @@ class Anthropic:
         names: dict[str, str] = {}
         for index, message in enumerate(said.messages):
             messages.append(Message(_role(message.role, index), _parts_in(message.content, names, losses)))
+        if messages and messages[-1].role is Role.ASSISTANT:
+            losses.add("messages[-1].content", "an answer that is begun is not gone on from, but given anew")
         request = Request(
             model=said.model,
             messages=messages,

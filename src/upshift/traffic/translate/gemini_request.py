@@ -10,6 +10,7 @@ import msgspec
 from upshift.traffic.snapshot import Dialect
 from upshift.traffic.translate import carriers, families, gemini_thoughts
 from upshift.traffic.translate.asides import Losses, bound
+from upshift.traffic.translate.results_first import results_first
 from upshift.traffic.translate.words import (
     Audio,
     Effort,
@@ -88,7 +89,7 @@ def request_out(request: Request, model: str, max_output: int | None) -> tuple[b
     """Write a request. Changes nothing of `request`."""
     losses = Losses()
     takes = _takes(model)
-    contents, system = _Writer(takes, losses).contents(request.messages)
+    contents, system = _Writer(takes, losses).contents(results_first(request.messages))
     fields: dict[str, object] = {"contents": contents}
     if system:
         fields["systemInstruction"] = {"parts": system}
@@ -145,7 +146,7 @@ class _Writer:
                         system += parts
                     elif parts:
                         self._losses.add("messages[].role", "what instructs later on is said as the user's")
-                        contents.append({"role": "user", "parts": parts})
+                        _instruct(contents, parts)
                 case Role.USER:
                     results = self._results(message.parts)
                     if results:
@@ -373,3 +374,14 @@ def _thinking_out(asked: Reasoning | None, takes: _Takes, losses: Losses) -> _Pi
     elif asked.adaptive and not takes.level:
         config["thinkingBudget"] = -1
     return config or None
+
+
+def _instruct(contents: list[_Piece], parts: list[_Piece]) -> None:
+    """Add what instructs later on to the user's turn before it, so that it does not pass for a turn of its own; results
+    of tools stand alone."""
+    last = contents[-1]
+    before = last["parts"] if last["role"] == "user" else None
+    if isinstance(before, list) and not any("functionResponse" in part for part in before):
+        last["parts"] = [*before, *parts]
+    else:
+        contents.append({"role": "user", "parts": parts})

@@ -9,6 +9,7 @@ from upshift.traffic.snapshot import Dialect
 from upshift.traffic.translate import carriers, data_url, families
 from upshift.traffic.translate.asides import Losses, bound
 from upshift.traffic.translate.openai_chat_answer import details_of
+from upshift.traffic.translate.results_first import results_first
 from upshift.traffic.translate.words import (
     Audio,
     Effort,
@@ -44,7 +45,7 @@ def request_out(
     """Write a request, with its bound in `limit_field`. Changes nothing of `request`."""
     losses = Losses()
     takes = families.gpt(model)
-    fields: dict[str, object] = {"model": model, "messages": _messages_out(request.messages, losses)}
+    fields: dict[str, object] = {"model": model, "messages": _messages_out(results_first(request.messages), losses)}
     if stream:
         fields["stream"] = True
         fields["stream_options"] = {"include_usage": True}

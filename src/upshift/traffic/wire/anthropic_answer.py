@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from upshift.model.tokens import Usage
-from upshift.traffic.wire.ask import Answer, believable, size
+from upshift.traffic.wire.ask import PLAIN, Answer, Extras, believable, extras, service, size
 from upshift.traffic.wire.salvage import salvage
 from upshift.traffic.wire.sse import event
 from upshift.traffic.wire.stream import Meter, fault_text
@@ -19,6 +19,14 @@ class _Written(msgspec.Struct, gc=False):
     ephemeral_1h_input_tokens: int | None = None
 
 
+class _Served(msgspec.Struct, gc=False):
+    """What the provider did by itself. What it fetched costs no more than its tokens."""
+
+    web_search_requests: int | None = None
+    web_fetch_requests: int | None = None
+    tool_search_requests: int | None = None
+
+
 class _OutputDetails(msgspec.Struct, gc=False):
     thinking_tokens: int | None = None
 
@@ -30,6 +38,10 @@ class _Usage(msgspec.Struct, gc=False):
     cache_creation_input_tokens: int | None = None
     cache_creation: _Written | None = None
     output_tokens_details: _OutputDetails | None = None
+    server_tool_use: _Served | None = None
+    service_tier: str | None = None
+    speed: str | None = None
+    inference_geo: str | None = None
 
 
 class _Part(msgspec.Struct, gc=False):
@@ -40,6 +52,7 @@ class _Part(msgspec.Struct, gc=False):
     partial_json: str | None = None
     input: msgspec.Raw = _NOTHING
     name: str | None = None
+    type: str | None = None
     stop_reason: str | None = None
 
 
@@ -98,6 +111,21 @@ def read_usage(raw: msgspec.Raw) -> Usage | None:
     return _usage(_said_usage(raw))
 
 
+def _extras(said: _Usage | None, ran_code: bool) -> Extras:
+    """What a message is billed by beside its tokens: a search, code in a container, a place that costs more."""
+    if said is None:
+        return PLAIN
+    searches = said.server_tool_use.web_search_requests if said.server_tool_use is not None else None
+    near = said.inference_geo not in {None, "", "global", "not_available"}
+    other = "code execution" if ran_code else "inference_geo" if near else ""
+    tier = said.speed if service(said.speed) else said.service_tier
+    return extras(tier, max(searches or 0, 0), other)
+
+
+def _runs_code(part: _Part) -> bool:
+    return part.type == "server_tool_use" and "code_execution" in (part.name or "")
+
+
 def _part_bytes(part: _Part) -> int:
     total = len(part.input)
     for text in (part.text, part.thinking, part.partial_json, part.name):
@@ -114,19 +142,21 @@ def read_answer(body: bytes) -> Answer:
         reply = salvage(body, _Reply)
     if reply is None:
         return Answer()
+    said = _said_usage(reply.usage)
     return Answer(
-        usage=read_usage(reply.usage),
+        usage=_usage(said),
         model=reply.model or "",
         upstream_id=reply.id or "",
         complete=bool(reply.stop_reason),
         output_bytes=sum(map(_part_bytes, reply.content or ())),
+        extras=_extras(said, any(map(_runs_code, reply.content or ()))),
     )
 
 
 class MessagesMeter(Meter):
     """Meter of one streamed message."""
 
-    __slots__ = ("_blocks", "_said", "_started", "_stopped")
+    __slots__ = ("_blocks", "_ran_code", "_said", "_started", "_stopped")
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,6 +164,7 @@ class MessagesMeter(Meter):
         self._blocks: set[int] = set()
         self._started = False
         self._stopped = False
+        self._ran_code = False
 
     def _take(self, data: bytes) -> bool:
         if not data:
@@ -153,6 +184,7 @@ class MessagesMeter(Meter):
                 if found.content_block is not None:
                     # The input of a tool call comes in deltas; at its start it is an empty object.
                     found.content_block.input = _NOTHING
+                    self._ran_code = self._ran_code or _runs_code(found.content_block)
                     self._put(_part_bytes(found.content_block))
             case "content_block_stop":
                 self._blocks.discard(found.index)
@@ -188,6 +220,7 @@ class MessagesMeter(Meter):
             if getattr(new, name) is None:
                 setattr(new, name, getattr(self._said, name))
         self._said, self.partial = new, _usage(new)
+        self.extras = _extras(new, self._ran_code)
         return about_output
 
     def _stop(self, note: Mapping[str, str], usage: Usage | None) -> bytes:

@@ -10,7 +10,7 @@ import msgspec
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire import body as bodies
 from upshift.traffic.wire.anthropic_answer import MessagesMeter, read_answer
-from upshift.traffic.wire.ask import Answer, Ask, ModelEntry, StreamMeter
+from upshift.traffic.wire.ask import Answer, Ask, Extras, ModelEntry, StreamMeter, service
 from upshift.traffic.wire.salvage import salvage
 
 _NULL = msgspec.Raw(b"null")
@@ -19,6 +19,8 @@ _FILE_BYTES_PER_IMAGE = 50_000
 """Base64 bytes of a document that may cost as many tokens as an image: about a scanned page."""
 _UNSEEN_FILE = 10
 """Images that a document counts as which is only referred to."""
+_LEAST_THOUGHT = 1_024
+"""No smaller budget of thoughts is accepted, and none that is not below max_tokens."""
 _OLD_SESSION = re.compile(r"^user_[0-9a-f]*_account_.*?_session_(.+)$")
 
 
@@ -54,6 +56,14 @@ class _Request(msgspec.Struct, gc=False):
     output_config: _OutputConfig | None = None
     output_format: msgspec.Raw = _NULL
     metadata: _Metadata | None = None
+    thinking: msgspec.Raw = _NULL
+    speed: str | None = None
+    fallbacks: msgspec.Raw = _NULL
+
+
+class _Thinking(msgspec.Struct, gc=False):
+    type: str = ""
+    budget_tokens: int | None = None
 
 
 class _Source(msgspec.Struct, gc=False):
@@ -120,6 +130,8 @@ class _Seen:
 
 _REQUEST = msgspec.json.Decoder(_Request)
 _BLOCKS = msgspec.json.Decoder(list[_Block])
+_THINKING = msgspec.json.Decoder(_Thinking)
+_WHOLE = msgspec.json.Decoder(int | None)
 _DEVICE = msgspec.json.Decoder(_Device)
 
 
@@ -157,6 +169,7 @@ class AnthropicMessages:
         request = bodies.open_body(body, _REQUEST)
         if not request.messages:
             bodies.refuse("messages", "found none, expected a list with at least one message")
+        bodies.no_fallbacks("fallbacks", request.fallbacks)
         seen = _Seen()
         seen.cache(request.cache_control)
         for tool in request.tools or ():
@@ -181,6 +194,8 @@ class AnthropicMessages:
             user_hint=user,
             session_hint=session,
             wants_usage=True,
+            least_output=_LEAST_THOUGHT + 1 if _thought(request.thinking) else 1,
+            extras=Extras(service(request.speed)),
         )
 
     def rewrite(
@@ -194,15 +209,26 @@ class AnthropicMessages:
     ) -> bytes:
         """Put top-level fields into a body that `read` accepted; the same object where nothing changes.
 
-        This dialect has one bound, max_tokens, and always reports usage: the last two arguments change nothing.
+        This dialect has one bound, max_tokens, and always reports usage: the last two arguments change nothing. A
+        budget of thoughts that no longer fits below the bound shrinks with it, for a provider refuses it otherwise.
         """
         del limit_field, include_usage
-        changes: dict[str, bytes] = {}
+        if model is None and max_output is None:
+            return body
+        fields, changes = bodies.fields_of(body), dict[str, bytes]()
         if model is not None:
             changes["model"] = msgspec.json.encode(model)
         if max_output is not None:
             changes["max_tokens"] = str(max_output).encode()
-        return bodies.splice(body, bodies.fields_of(body), changes) if changes else body
+            thinking = fields.get("thinking", _NULL)
+            budget = _thought(thinking)
+            if budget is not None and budget >= max_output:
+                asked = _WHOLE.decode(fields.get("max_tokens", _NULL)) or 0
+                less = max(_LEAST_THOUGHT, bodies.in_proportion(budget, max_output, asked))
+                changes["thinking"] = bodies.splice(
+                    bytes(thinking), bodies.object_at("thinking", thinking), {"budget_tokens": str(less).encode()}
+                )
+        return bodies.splice(body, fields, changes)
 
     def answer(self, body: bytes) -> Answer:
         """Read an answer that came in one piece. Never raises."""
@@ -236,6 +262,14 @@ class AnthropicMessages:
     def model(self, entry: ModelEntry) -> bytes:
         """The body that shows one model."""
         return msgspec.json.encode(_listed(entry))
+
+
+def _thought(raw: msgspec.Raw) -> int | None:
+    """The tokens that a request lets the model think for; None where it sets no budget."""
+    if raw == _NULL or not bodies.object_at("thinking", raw):
+        return None
+    said = bodies.within("thinking", raw, _THINKING)
+    return said.budget_tokens if said.type == "enabled" else None
 
 
 def _hints(metadata: _Metadata | None) -> tuple[str, str]:

@@ -13,6 +13,26 @@ MOST_TOKENS = 1_000_000_000
 """No count of tokens above this is believed, whoever says it."""
 
 
+_USUAL_SERVICE = frozenset(("", "auto", "default", "standard", "standard_only", "on_demand", "unspecified"))
+
+
+class Extras(msgspec.Struct, frozen=True, gc=False):
+    """What a call is billed by beside its tokens at the usual rates."""
+
+    service: str = ""
+    """The tier of service: "priority", "flex", "batch", "fast", or a vendor's other word; empty for the usual one."""
+    searches: int = 0
+    """Searches of the web that the provider made for it."""
+    unpriced: str = ""
+    """What else is billed and has no price here: sounds, pictures, code that ran, searches of files; empty: nothing."""
+    said: bool = False
+    """The provider told the tier that served."""
+
+
+PLAIN = Extras()
+SERVED_AS_USUAL = Extras(said=True)
+
+
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """A request, reduced to what the rules need."""
 
@@ -36,6 +56,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """It goes on from something that the provider keeps, so no other provider and no other dialect can serve it."""
     state: str = ""
     """What that is called, where answers say the name: an answer or a conversation."""
+    least_output: int = 1
+    """Tokens below which a provider refuses to bound the answer."""
+    extras: Extras = PLAIN
+    """What it asks for that is billed otherwise."""
     holder: ProviderId | None = None
     """Who keeps it, where that was learnt from an answer."""
 
@@ -49,6 +73,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool = False
     output_bytes: int = 0
     """Generated text, thinking and tool arguments, in UTF-8 bytes."""
+    extras: Extras = PLAIN
 
 
 class ModelEntry(msgspec.Struct, frozen=True):
@@ -70,6 +95,8 @@ class StreamMeter(Protocol):
     output_bytes: int
     """Generated text, thinking and tool arguments so far, in UTF-8 bytes."""
     output_events: int
+    extras: Extras
+    """What was reported so far that is billed otherwise than by tokens at the usual rates."""
     complete: bool
     """The dialect's own end was seen."""
     error: str
@@ -138,6 +165,22 @@ class Wire(Protocol):
 def size(text: str) -> int:
     """UTF-8 bytes of a text."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def service(said: str | None) -> str:
+    """The tier of service by our name: empty for a vendor's usual one."""
+    if said is None:
+        return ""
+    name = said.lower().removeprefix("service_tier_")
+    return "" if name in _USUAL_SERVICE else name[:40]
+
+
+def extras(tier: str | None, searches: int = 0, unpriced: str = "") -> Extras:
+    """What an answer says of its bill."""
+    named = service(tier)
+    if not (named or searches or unpriced):
+        return SERVED_AS_USUAL if tier else PLAIN
+    return Extras(named, searches, unpriced, bool(tier))
 
 
 def believable(*counts: int) -> bool:

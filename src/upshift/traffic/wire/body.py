@@ -19,6 +19,7 @@ _MISMATCH = re.compile(r"Expected `(?P<expected>.+)`, got `(?P<found>.+)`$")
 _NAME = re.compile(rb'\s*[{,]\s*"([^"\\]*)"\s*:\s*')
 _TOO_DEEP = "found JSON nested too deeply, expected at most a few hundred levels"
 _LONGEST_NAME = 256
+_NO_FALLBACKS = (msgspec.Raw(), msgspec.Raw(b"null"), msgspec.Raw(b"[]"))
 
 
 def refuse(where: str, what: str) -> NoReturn:
@@ -73,6 +74,20 @@ def bounded(where: str, count: int | None, most: int = MOST_TOKENS) -> int | Non
         shown = count if abs(count) <= most * 1000 else "a number out of all range"
         refuse(where, f"found {shown}, expected a whole number from 1 to {most}")
     return count
+
+
+def in_proportion(budget: int, bound: int, asked: int) -> int:
+    """The budget of thoughts that leaves as much of a lower bound for the answer as there was of the one asked for."""
+    return min(bound - 1, budget * bound // asked) if asked > budget else bound - 1
+
+
+def no_fallbacks(where: str, raw: msgspec.Raw) -> None:
+    """Raises Refused(BadRequest) where a request names further models that its provider may go over to.
+
+    None of them was held for, and the plan may not let the workload have them; the gateway has routes of its own.
+    """
+    if raw not in _NO_FALLBACKS:
+        refuse(where, "found models to fall back on, expected none: the plan says which models may stand in")
 
 
 def fields_of(body: bytes) -> Fields:

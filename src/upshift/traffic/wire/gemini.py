@@ -9,7 +9,7 @@ import msgspec
 
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire import body as bodies
-from upshift.traffic.wire.ask import Answer, Ask, ModelEntry, StreamMeter
+from upshift.traffic.wire.ask import Answer, Ask, Extras, ModelEntry, StreamMeter, service
 from upshift.traffic.wire.body import Fields
 from upshift.traffic.wire.gemini_answer import GeminiMeter, error_body, read_answer
 
@@ -41,9 +41,15 @@ def _spellings(*names: str) -> Mapping[str, str]:
 
 
 _TOP = _spellings(
-    "contents", "tools", "systemInstruction", "generationConfig", "cachedContent", "continuationToken", "model"
+    "contents", "tools", "systemInstruction", "generationConfig", "cachedContent", "continuationToken", "model",
+    "serviceTier",
+)  # fmt: skip
+_CONFIG = _spellings(
+    "maxOutputTokens", "candidateCount", "responseMimeType", "responseSchema", "responseJsonSchema", "thinkingConfig"
 )
-_CONFIG = _spellings("maxOutputTokens", "candidateCount", "responseMimeType", "responseSchema", "responseJsonSchema")
+_THINKING = _spellings("thinkingBudget")
+_LEAST_THOUGHT = 512
+"""A budget of thoughts that all models accept which think by one."""
 
 
 class _Blob(msgspec.Struct, gc=False):
@@ -221,6 +227,7 @@ class Gemini:
         if "cachedContent" in given:
             seen.images += _UNSEEN_FILE
         config = _config(given.get("generationConfig", _NULL))
+        _thinking(config.get("thinkingConfig", _NULL))
         if _asks_for_json(config):
             seen.needs.add(Ability.JSON)
         return Ask(
@@ -233,6 +240,7 @@ class Gemini:
             text_bytes=len(body) - seen.inline,
             images=seen.images,
             wants_usage=True,
+            extras=Extras(service(bodies.within("serviceTier", given.get("serviceTier", _NULL), _TEXT))),
             keeps_state=seen.keeps_state or "cachedContent" in given or "continuationToken" in given,
         )
 
@@ -248,7 +256,8 @@ class Gemini:
         """Put fields into a body that `read` accepted; the same object where nothing changes.
 
         The model is in the path; a body that names it as well follows. The bound has one place, within
-        generationConfig, and usage is always reported: the last two arguments change nothing.
+        generationConfig, and usage is always reported: the last two arguments change nothing. A budget of thoughts
+        that the bound leaves no room for shrinks with it.
         """
         del limit_field, include_usage
         if max_output is None and (model is None or b'"model"' not in body):
@@ -262,8 +271,10 @@ class Gemini:
             name = spelt.get("generationConfig", "generationConfig")
             raw = fields.get(name, _NULL)
             config = bodies.object_at("generationConfig", raw)
-            own = known("generationConfig", config, _CONFIG).get("maxOutputTokens", "maxOutputTokens")
-            changes[name] = bodies.splice(bytes(raw), config, {own: str(max_output).encode()})
+            own = known("generationConfig", config, _CONFIG)
+            bound = own.get("maxOutputTokens", "maxOutputTokens")
+            within = {bound: str(max_output).encode()} | _thoughts(config, own, max_output)
+            changes[name] = bodies.splice(bytes(raw), config, within)
         return bodies.splice(body, fields, changes)
 
     def answer(self, body: bytes) -> Answer:
@@ -287,6 +298,28 @@ class Gemini:
     def model(self, entry: ModelEntry) -> bytes:
         """The body that shows one model."""
         return msgspec.json.encode(_listed(entry))
+
+
+def _thinking(raw: msgspec.Raw) -> tuple[Fields, str, int | None]:
+    """The fields of thinkingConfig, how its budget of tokens is spelt there, and what it is; None or negative where the
+    model is to decide."""
+    where = "generationConfig.thinkingConfig"
+    thinking = bodies.object_at(where, raw)
+    field = known(where, thinking, _THINKING).get("thinkingBudget", "thinkingBudget")
+    said = bodies.within(f"{where}.{field}", thinking.get(field, _NULL), _NUMBER)
+    return thinking, field, said if isinstance(said, int) else None
+
+
+def _thoughts(config: Fields, own: Mapping[str, str], bound: int) -> dict[str, bytes]:
+    """The thinkingConfig that goes with a lower bound: thoughts are part of it, and would leave no answer."""
+    name = own.get("thinkingConfig", "thinkingConfig")
+    raw = config.get(name, _NULL)
+    thinking, field, said = _thinking(raw)
+    if said is None or said < max(bound, _LEAST_THOUGHT + 1):
+        return {}
+    asked = _count("generationConfig.maxOutputTokens", config.get(own.get("maxOutputTokens", ""))) or 0
+    less = max(_LEAST_THOUGHT, bodies.in_proportion(said, bound, asked))
+    return {name: bodies.splice(bytes(raw), thinking, {field: str(less).encode()})}
 
 
 def _listed(entry: ModelEntry) -> dict[str, object]:

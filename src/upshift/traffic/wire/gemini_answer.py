@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from upshift.model.tokens import Usage
-from upshift.traffic.wire.ask import Answer, believable, size
+from upshift.traffic.wire.ask import PLAIN, Answer, Extras, believable, extras, size
 from upshift.traffic.wire.salvage import salvage
 from upshift.traffic.wire.sse import event, payload
 from upshift.traffic.wire.stream import Meter, fault_text
@@ -18,6 +18,11 @@ _SOUND_BYTES_PER_BYTE = 500
 """Base64 bytes of generated speech that cost as many tokens as a byte of text: a second is 64 kB and 32 tokens."""
 
 
+class _Modality(msgspec.Struct, gc=False, rename="camel"):
+    modality: str | None = None
+    token_count: int | None = None
+
+
 class _Usage(msgspec.Struct, gc=False, rename="camel"):
     prompt_token_count: int | None = None
     cached_content_token_count: int | None = None
@@ -25,6 +30,9 @@ class _Usage(msgspec.Struct, gc=False, rename="camel"):
     thoughts_token_count: int | None = None
     tool_use_prompt_token_count: int | None = None
     total_token_count: int | None = None
+    service_tier: str | None = None
+    prompt_tokens_details: list[_Modality] | None = None
+    candidates_tokens_details: list[_Modality] | None = None
 
 
 class _Blob(msgspec.Struct, gc=False, rename="camel"):
@@ -43,10 +51,15 @@ class _Content(msgspec.Struct, gc=False):
     parts: list[_Part] | None = None
 
 
+class _Grounding(msgspec.Struct, gc=False, rename="camel"):
+    web_search_queries: list[str] | None = None
+
+
 class _Candidate(msgspec.Struct, gc=False, rename="camel"):
     index: int = 0
     content: _Content | None = None
     finish_reason: str | None = None
+    grounding_metadata: _Grounding | None = None
 
 
 class _Feedback(msgspec.Struct, gc=False, rename="camel"):
@@ -106,6 +119,21 @@ def read_usage(raw: msgspec.Raw) -> Usage | None:
     return _usage(_said_usage(raw))
 
 
+def _extras(said: _Usage | None, searches: int) -> Extras:
+    """What an answer is billed by beside its tokens of text and of pictures that were read."""
+    if said is None:
+        return PLAIN if not searches else extras(None, searches)
+    heard = {each.modality for each in said.prompt_tokens_details or () if each.token_count}
+    made = {each.modality for each in said.candidates_tokens_details or () if each.token_count}
+    dearer = "AUDIO" in heard or made - {"TEXT", "MODALITY_UNSPECIFIED", None}
+    return extras(said.service_tier, searches, "audio or picture tokens" if dearer else "")
+
+
+def _searches(candidate: _Candidate) -> int:
+    found = candidate.grounding_metadata
+    return 0 if found is None else len(found.web_search_queries or ())
+
+
 def data_of(event: bytes) -> bytes:
     """What an event says, or a bare JSON text where an event should be: errors after the first byte come so."""
     return payload(event) or b"\n".join(line for line in event.splitlines() if line and line[:1] != b":")
@@ -143,12 +171,14 @@ def read_answer(body: bytes) -> Answer:
         return Answer()
     candidates = reply.candidates or ()
     generated = sum(map(_candidate_bytes, candidates))
+    said = _said_usage(reply.usage_metadata)
     return Answer(
-        usage=_whole_usage(read_usage(reply.usage_metadata), generated),
+        usage=_whole_usage(_usage(said), generated),
         model=reply.model_version or "",
         upstream_id=reply.response_id or "",
         complete=all(candidate.finish_reason for candidate in candidates) if candidates else _blocked(reply),
         output_bytes=generated,
+        extras=_extras(said, sum(map(_searches, candidates))),
     )
 
 
@@ -186,7 +216,7 @@ class GeminiMeter(Meter):
     Comments are removed, and none is ever put in: Google's own clients take them for broken JSON.
     """
 
-    __slots__ = ("_blocked", "_finished", "_open", "_said")
+    __slots__ = ("_blocked", "_finished", "_open", "_said", "_searched")
 
     def __init__(self) -> None:
         super().__init__()
@@ -194,6 +224,8 @@ class GeminiMeter(Meter):
         self._open: set[int] = set()
         self._finished: set[int] = set()
         self._blocked = False
+        self._searched: dict[int, int] = {}
+        """Searches of the web, by candidate: each event repeats those before it."""
 
     @property
     def usage(self) -> Usage | None:
@@ -220,6 +252,8 @@ class GeminiMeter(Meter):
         generated = 0
         for candidate in reply.candidates or ():
             generated += _candidate_bytes(candidate)
+            if candidate.grounding_metadata is not None:
+                self._searched[candidate.index] = max(_searches(candidate), self._searched.get(candidate.index, 0))
             if candidate.finish_reason:
                 self._finished.add(candidate.index)
                 self._open.discard(candidate.index)
@@ -228,6 +262,7 @@ class GeminiMeter(Meter):
         self._put(generated)
         if self._report(reply.usage_metadata):
             self._final = self._ended_all()
+            self.extras = _extras(self._said, sum(self._searched.values()))
         return True
 
     def _ended_all(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from upshift.model.tokens import Usage
-from upshift.traffic.wire.ask import Answer, believable, size
+from upshift.traffic.wire.ask import Answer, believable, extras, size
 from upshift.traffic.wire.salvage import salvage
 from upshift.traffic.wire.sse import event
 from upshift.traffic.wire.stream import Meter, fault_text
@@ -17,10 +17,12 @@ _NOTHING = msgspec.Raw()
 class _InputDetails(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class _OutputDetails(msgspec.Struct, gc=False):
     reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class _Usage(msgspec.Struct, gc=False):
@@ -65,6 +67,7 @@ class _Whole(msgspec.Struct, gc=False):
     model: str | None = None
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
+    service_tier: str | None = None
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -81,6 +84,7 @@ class _Reply(msgspec.Struct, gc=False):
     created: int | None = None
     choices: list[_Delta] | None = None
     usage: msgspec.Raw = _NULL
+    service_tier: str | None = None
     error: msgspec.Raw = _NULL
 
 
@@ -112,6 +116,15 @@ def _believed(said: _Usage) -> Usage | None:
     if cached + written > read or reasoning > output:
         return None
     return Usage(read, cached, written, 0, output, reasoning)
+
+
+def _sounds(said: _Usage | None) -> str:
+    """Whether some of the tokens are of sound, which cost more than those of text."""
+    if said is None:
+        return ""
+    details, made = said.prompt_tokens_details, said.completion_tokens_details
+    heard = (details is not None and details.audio_tokens) or (made is not None and made.audio_tokens)
+    return "audio tokens" if heard else ""
 
 
 def _said_bytes(said: _Said | None) -> int:
@@ -167,6 +180,7 @@ def read_answer(body: bytes) -> Answer:
         upstream_id=said.id or "",
         complete=complete,
         output_bytes=generated,
+        extras=extras(said.service_tier, 0, _sounds(said.usage)),
     )
 
 
@@ -227,6 +241,8 @@ class ChatMeter(Meter):
             self.model = reply.model
         if reply.created:
             self._created = reply.created
+        if reply.service_tier and not self.extras.said:
+            self.extras = extras(reply.service_tier)
         if reply.error != _NULL:
             self._fail(fault_text(reply.error))
         choices = reply.choices
@@ -242,7 +258,13 @@ class ChatMeter(Meter):
             self._put(generated)
         if reply.usage == _NULL:
             return True
-        self.partial = read_usage(reply.usage)
+        try:
+            used: _Usage | None = _USAGE.decode(reply.usage)
+        except (ValueError, RecursionError):
+            used = None
+        self.partial = None if used is None else _believed(used)
+        if sounds := _sounds(used):
+            self.extras = msgspec.structs.replace(self.extras, unpriced=sounds)
         # A running figure comes with every event; the whole answer's with the last choice to end, or on its own.
         self._final = not choices or not self._open
         return self._keep_usage or choices != [] or reply.error != _NULL

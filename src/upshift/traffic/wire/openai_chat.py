@@ -7,7 +7,7 @@ import msgspec
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire import body as bodies
 from upshift.traffic.wire import openai_models
-from upshift.traffic.wire.ask import Answer, Ask, ModelEntry, StreamMeter
+from upshift.traffic.wire.ask import PLAIN, Answer, Ask, Extras, ModelEntry, StreamMeter, service
 from upshift.traffic.wire.openai_answer import ChatMeter, error_body, read_answer
 
 _NULL = msgspec.Raw(b"null")
@@ -62,6 +62,11 @@ class _Request(msgspec.Struct, gc=False):
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    service_tier: str | None = None
+    web_search_options: msgspec.Raw = _NULL
+    plugins: msgspec.Raw = _NULL
+    audio: msgspec.Raw = _NULL
+    models: msgspec.Raw = _NULL
 
 
 _REQUEST = msgspec.json.Decoder(_Request)
@@ -83,6 +88,7 @@ class OpenAIChat:
             if most is not None:
                 bodies.refuse("max_completion_tokens", "found max_tokens beside it, expected one of the two")
             most = bodies.bounded("max_completion_tokens", request.max_completion_tokens)
+        bodies.no_fallbacks("models", request.models)
         asked, options = request.response_format, request.stream_options
         needs: set[Ability] = set()
         if request.tools or request.functions:
@@ -114,6 +120,7 @@ class OpenAIChat:
             user_hint=request.safety_identifier or request.user or "",
             session_hint=request.prompt_cache_key or "",
             wants_usage=options is not None and bool(options.include_usage),
+            extras=_extras(request),
         )
 
     def rewrite(
@@ -162,6 +169,19 @@ class OpenAIChat:
     def model(self, entry: ModelEntry) -> bytes:
         """The body that shows one model."""
         return openai_models.model(entry)
+
+
+def _extras(request: _Request) -> Extras:
+    """What a request asks for that is billed otherwise. What answers do not report counts as asked."""
+    tier = service(request.service_tier)
+    for name, raw in (
+        ("web_search_options", request.web_search_options),
+        ("plugins", request.plugins),
+        ("audio", request.audio),
+    ):
+        if raw != _NULL:
+            return Extras(tier, 0, name)
+    return Extras(tier) if tier else PLAIN
 
 
 def _media(part: _Part) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import msgspec
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire import body as bodies
 from upshift.traffic.wire import openai_models
-from upshift.traffic.wire.ask import Answer, Ask, ModelEntry, StreamMeter
+from upshift.traffic.wire.ask import Answer, Ask, Extras, ModelEntry, StreamMeter, service
 from upshift.traffic.wire.openai_answer import error_body
 from upshift.traffic.wire.responses_answer import ResponsesMeter, read_answer
 
@@ -20,6 +20,8 @@ _SOUND_BYTES_PER_IMAGE = 500_000
 """Base64 bytes of a sound that may cost as many tokens as an image: minutes of narrow-band speech."""
 _UNSEEN_FILE = 10
 """Images that a file counts as which is only referred to."""
+_LEAST_OUTPUT = 16
+"""No smaller max_output_tokens is accepted."""
 _UNSEEN_CONTEXT = 10
 """Images that what a provider kept of a conversation counts as, since we never see it."""
 
@@ -55,6 +57,8 @@ class _Request(msgspec.Struct, gc=False):
     prompt_cache_options: _CacheOptions | None = None
     safety_identifier: str | None = None
     user: str | None = None
+    service_tier: str | None = None
+    models: msgspec.Raw = _NULL
 
 
 class _Part(msgspec.Struct, gc=False):
@@ -151,6 +155,7 @@ class OpenAIResponses:
         request = bodies.open_body(body, _REQUEST)
         if request.background:
             bodies.refuse("background", "found true, expected a call that is answered at once: its use is metered then")
+        bodies.no_fallbacks("models", request.models)
         seen = _Seen()
         items = bodies.items("input", request.input, _ITEMS)
         for index, item in enumerate(items):
@@ -179,6 +184,8 @@ class OpenAIResponses:
             user_hint=request.safety_identifier or request.user or "",
             session_hint=request.prompt_cache_key or kept_as or "",
             wants_usage=True,
+            least_output=_LEAST_OUTPUT,
+            extras=Extras(service(request.service_tier)),
             keeps_state=seen.keeps_state,
             state=request.previous_response_id or kept_as or "",
         )

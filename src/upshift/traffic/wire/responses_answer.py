@@ -1,11 +1,11 @@
 """What did a Responses answer or stream generate and use, and how is a stream ended?"""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from upshift.model.tokens import Usage
-from upshift.traffic.wire.ask import Answer, believable, size
+from upshift.traffic.wire.ask import Answer, believable, extras, size
 from upshift.traffic.wire.salvage import salvage
 from upshift.traffic.wire.sse import event
 from upshift.traffic.wire.stream import Meter, fault_text
@@ -37,6 +37,10 @@ class _Usage(msgspec.Struct, gc=False):
     output_tokens_details: _OutputDetails | None = None
 
 
+class _Kind(msgspec.Struct, gc=False):
+    type: str | None = None
+
+
 class _Part(msgspec.Struct, gc=False):
     text: str | None = None
     refusal: str | None = None
@@ -57,6 +61,7 @@ class _Response(msgspec.Struct, gc=False):
     id: str | None = None
     model: str | None = None
     status: str | None = None
+    service_tier: str | None = None
     output: list[msgspec.Raw] | None = None
     usage: msgspec.Raw = _NULL
     error: msgspec.Raw = _NULL
@@ -80,6 +85,9 @@ _RESPONSE = msgspec.json.Decoder(_Response)
 _EVENT = msgspec.json.Decoder(_Event)
 _ITEM = msgspec.json.Decoder(_Item)
 _USAGE = msgspec.json.Decoder(_Usage)
+_KIND = msgspec.json.Decoder(_Kind)
+_BILLED = frozenset({"file_search_call", "code_interpreter_call", "image_generation_call"})
+"""What a provider does by itself, at a price of its own; searches of the web have a listed one."""
 _KNOWN_FAULTS = frozenset({"context_length_exceeded", "invalid_prompt", "rate_limit_exceeded", "server_error"})
 _FOR_PERSONS = frozenset({"over_budget", "not_allowed", "invalid_request", "cannot_serve"})
 _ENDED = frozenset({"completed", "incomplete", "failed", "cancelled"})
@@ -131,6 +139,21 @@ def _item_bytes(raw: msgspec.Raw) -> int:
     return total
 
 
+def _billed(items: Iterable[bytes | msgspec.Raw]) -> tuple[int, str]:
+    """Searches of the web among the items of an answer, and what else of them has a price of its own."""
+    searches, other = 0, ""
+    for raw in items:
+        try:
+            kind = _KIND.decode(raw).type
+        except (ValueError, RecursionError):
+            continue
+        if kind == "web_search_call":
+            searches += 1
+        elif kind in _BILLED:
+            other = kind
+    return searches, other
+
+
 def _response(raw: bytes | msgspec.Raw) -> _Response | None:
     try:
         return _RESPONSE.decode(raw)
@@ -149,6 +172,7 @@ def read_answer(body: bytes) -> Answer:
         upstream_id=said.id or "",
         complete=said.status in _ENDED,
         output_bytes=sum(map(_item_bytes, said.output or ())),
+        extras=extras(said.service_tier, *_billed(said.output or ())),
     )
 
 
@@ -238,6 +262,8 @@ class ResponsesMeter(Meter):
         said = self._begin(found.response)
         if said is not None and said.usage != _NULL:
             self._final = True
+        if said is not None:
+            self.extras = extras(said.service_tier, *_billed(said.output or self._finished.values()))
         if found.type == "response.failed":
             self._fail((fault_text(said.error) if said is not None else "") or "a failure without a message")
         elif said is not None and not self.output_bytes:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import msgspec
 
 from upshift.model.tokens import Usage
+from upshift.traffic.wire.ask import PLAIN
 from upshift.traffic.wire.sse import LARGEST_EVENT, Splitter, payload
 
 
@@ -21,6 +22,7 @@ class Meter(ABC):
         "_splitter",
         "complete",
         "error",
+        "extras",
         "model",
         "output_bytes",
         "output_events",
@@ -36,6 +38,7 @@ class Meter(ABC):
         self.upstream_id = ""
         self.output_bytes = 0
         self.output_events = 0
+        self.extras = PLAIN
         self.complete = False
         self.error = ""
 
