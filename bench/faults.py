@@ -66,7 +66,7 @@ workloads: {chat: {owner: sam, status: committed, models: {primary: premium}, ga
 """
 
 
-_ADOPTED = re.compile(r"keeper\.adopted_late.*?tokens\S*?=\S*?(\d+)")
+_ADOPTED = re.compile(r'"tokens": ?(\d+).*"keeper\.adopted_late"')
 
 
 @dataclass(frozen=True)
@@ -429,7 +429,7 @@ class Round:
             calls=size.calls,
             on_store_trouble=size.on_store_trouble,
             faults=dict(self.faults),
-            adopted_late=sum(int(told) for each in self.replicas for told in _ADOPTED.findall(_plain(each.log))),
+            adopted_late=sum(int(told) for each in self.replicas for told in _ADOPTED.findall(each.log.read_text())),
             seconds=seconds,
         )
         if kept is not None and not found.ok:
@@ -439,11 +439,6 @@ class Round:
             for replica in self.replicas:
                 shutil.copy(replica.log, kept / f"round-{size.seed}-replica-{replica.number}.log")
         return found
-
-
-def _plain(log: Path) -> str:
-    """A log without the colours of a terminal."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(errors="replace"))
 
 
 def _start_again(replica: Replica) -> None:

@@ -409,6 +409,15 @@ def test_nothing_but_a_refusal_escapes(dialect: Dialect, data: st.DataObject) ->
     assert kind in {BadRequest, CannotServe}
 
 
+def test_bytes_that_are_no_text_are_refused_wherever_they_stand() -> None:
+    tool = {"type": "function", "name": "f", "description": "AB", "parameters": {"type": "object", "title": "AB"}}
+    body = dumped(
+        {"model": "a-model", "input": "Hello!", "tools": [{"type": "namespace", "name": "n", "tools": [tool]}]}
+    )
+    with pytest.raises(Refused, match="UTF-8"):
+        understand(Dialect.RESPONSES, body.replace(b"AB", b"A\x80"))
+
+
 def _meddle(value: Any, data: st.DataObject, values: st.SearchStrategy[Any]) -> None:
     """Put something else somewhere."""
     while isinstance(value, dict | list) and value:

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from upshift.model.refusal import CannotServe, Refused
+from upshift.model.refusal import BadRequest, CannotServe, Refused
 from upshift.model.tokens import Usage
 from upshift.traffic.snapshot import Dialect
 from upshift.traffic.translate.anthropic import Anthropic
@@ -126,6 +126,11 @@ class Translation:
 
 def understand(client: Dialect, body: bytes, target: bytes = b"") -> Understood:
     """A request that the client's Wire accepted, in our words. Raises Refused(BadRequest)."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        # Parts of it are carried over as they are, unread: what is no text would make the translation no JSON.
+        raise Refused(BadRequest(where="body", what=f"found byte {error.start} that is not UTF-8")) from error
     request, losses = TRANSLATORS[client].request_in(body, target)
     return Understood(request, tuple(losses))
 
