@@ -3,12 +3,10 @@
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -32,7 +30,7 @@ from upshift.cli.plan import show_problems
 from upshift.cli.plan_signoff import Secret, holder
 from upshift.cli.terminal import DEFAULT_DB, Db, Json, Yes, desk_at, emit, err, failing, local_admin, meaning, out
 from upshift.cli.terminal import table as table_of
-from upshift.engine.rehearsal import BEGIN, Rehearsal, Scenario
+from upshift.engine.rehearsal import BEGIN, Rehearsal, Scenario, quietly
 from upshift.model.span import show_instant
 from upshift.plan_file import PlanError
 from upshift.plan_file.books import book_schema, known_checks, read_book, shipped
@@ -246,7 +244,7 @@ def simulate(
     """Rehearse a playbook: the real engine on a fast clock, over simulated traffic and people."""
     found = _book(book, json_)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, failing(json_), _quietly():
+    with tempfile.TemporaryDirectory() as folder, failing(json_), quietly():
         journal = SqliteJournal(Path(folder) / "rehearsal.db")
         try:
             rehearsal = Rehearsal(journal, known_checks(), scenario, seed=seed)
@@ -266,21 +264,6 @@ def simulate(
     typer.echo(post_mortem(records))
     lasted = (rehearsal.clock.now() - BEGIN) / 86_400_000_000
     err().print(f"{lasted:.1f} days in {took:.0f} s; {run.id} is {run.state}", style="dim")
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the engine's log: what it did is shown as the run's history."""
-    before = structlog.get_config()
-    structlog.configure(processors=[_nothing])
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-
-
-def _nothing(logger: object, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    raise structlog.DropEvent
 
 
 def _input(text: str) -> tuple[str, str]:

@@ -1,11 +1,9 @@
 """What happened before the demo began: days of a team of agents, lived through on a fast clock that ends now?"""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from upshift.admin import interfaces, playbooks
 from upshift.admin.desk import Actor, Desk
@@ -13,6 +11,7 @@ from upshift.demo.team import SCOUT, SLOWER, TENANT, USUAL, WORKLOAD, Team, Told
 from upshift.engine.act import JournalActs
 from upshift.engine.gather import Gatherer
 from upshift.engine.recorded import JournalSources
+from upshift.engine.rehearsal import quietly
 from upshift.engine.runner import Runner
 from upshift.gateway.accounts import Accounts, Calendar
 from upshift.gateway.clock import HandClock
@@ -76,7 +75,7 @@ async def live(
             interfaces.activate(desk, person, name)
         life = _Life(desk, clock, ledger, person, Team(1, key))
         starts = [until - FIRST_TRY, until - SECOND_TRY]
-        with _quietly():
+        with quietly():
             while clock.now() < until:
                 now = clock.now()
                 if starts and now >= starts[0] and all(run.over for run in playbooks.runs(desk.journal)):
@@ -152,18 +151,3 @@ class _Life:
             for _, each in criteria(run.book, run.visit) if asked else ():
                 if not each.check and each.signer in asked and each.name not in signed:
                     playbooks.sign(self._desk, self._person, run.id, each.name, "read and agreed")
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the engine's log: what it did is shown as the run's history."""
-    before = structlog.get_config()
-    structlog.configure(processors=[_nothing])
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-
-
-def _nothing(logger: object, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    raise structlog.DropEvent

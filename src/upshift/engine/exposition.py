@@ -38,10 +38,10 @@ def exposed(follower: Follower, seen: Seen, accept: str) -> tuple[bytes, str]:
 
     following = GaugeMetricFamily("upshift_ledger_summed_up", "1 once the totals of the ledger are here.")
     following.add_metric((), float(follower.look(read)))
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Found([*found, following, *_of_processes(seen)]))
+    scraped = CollectorRegistry(auto_describe=False)
+    scraped.register(_Found([*found, following, *_of_processes(seen)]))
     encode, content_type = choose_encoder(accept)
-    return encode(registry), content_type
+    return encode(scraped), content_type
 
 
 class _Found(Collector):

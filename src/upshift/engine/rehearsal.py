@@ -1,11 +1,13 @@
 """How would a playbook go? The real engine on a hand clock, over traffic and people that are simulated."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from math import sin, tau
 
 import msgspec
 import numpy as np
+import structlog
 
 from upshift.engine.act import JournalActs
 from upshift.engine.gather import Gatherer
@@ -265,3 +267,18 @@ SAMPLES = {
     "scope": "system",
 }
 """What inputs are in a rehearsal."""
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the engine's log: what it did on a fast clock is shown as the run's history."""
+    before = structlog.get_config()
+    structlog.configure(processors=[_nothing])
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def _nothing(logger: object, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    raise structlog.DropEvent

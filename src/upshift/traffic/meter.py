@@ -34,8 +34,6 @@ def at_least(model: Model, usage: Usage, extras: Extras = PLAIN, held: Amount = 
 
 def billed(asked: Extras, told: Extras) -> Extras:
     """What a call is billed by: as its answer says, else as it asked."""
-    if asked is PLAIN or asked == PLAIN:
-        return told
     tier = told.service if told.said else told.service or asked.service
     return Extras(tier, told.searches, told.unpriced or asked.unpriced, told.said)
 

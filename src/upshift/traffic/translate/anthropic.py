@@ -53,10 +53,6 @@ class _Cache(_Strict):
     ttl: str | None = None
 
 
-class _Citations(_Strict):
-    enabled: bool | None = None
-
-
 class _Source(_Strict):
     type: str = ""
     media_type: str | None = None
