@@ -1,7 +1,7 @@
 """Which calls closed since one last looked, for however many look on, and was that all of them?"""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import msgspec
 import structlog
@@ -31,13 +31,19 @@ class Batch(msgspec.Struct, frozen=True):
     """Whether the ledger could not be read; what closed meanwhile comes with the next look."""
 
 
+async def _a_second() -> None:
+    await asyncio.sleep(LIVE_SECONDS)
+
+
 class Feed:
     """The calls that close now, read once a second however many look on."""
 
-    def __init__(self, desk: Desk, seconds: float = LIVE_SECONDS, *, most: int = _MOST, page: int = _PAGE) -> None:
-        """`seconds` between two looks, each of at most about `most` calls."""
+    def __init__(
+        self, desk: Desk, pause: Callable[[], Awaitable[object]] = _a_second, *, most: int = _MOST, page: int = _PAGE
+    ) -> None:
+        """Looks again after each `pause`, at no more than about `most` calls."""
         self._desk = desk
-        self._seconds, self._most, self._page = seconds, most, page
+        self._pause, self._most, self._page = pause, most, page
         self._last = -1
         self._news = asyncio.Condition()
         self._batch = Batch(0)
@@ -75,7 +81,7 @@ class Feed:
                 async with self._news:
                     self._batch = batch
                     self._news.notify_all()
-                await asyncio.sleep(self._seconds)
+                await self._pause()
         finally:
             self._reader = None
 
