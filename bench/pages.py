@@ -1,10 +1,11 @@
 """How long does the server take for each page of the console, and for usage over the API, with a month of calls?
 
-    python -m bench.pages --records 10000000 [--json]
+    python -m bench.pages --records 10000000 [--sqlite] [--json]
 
-A PostgreSQL server of its own is started, filled by quick.py and thrown away; with --url a database that was filled so
-is read. The plan has 300 workloads. Cold is the first time that a new process is asked; warm is the median of `--runs`.
-What counts is CPU time of this process and the database, which other work on the machine does not change by much.
+A PostgreSQL server of its own is started, filled by quick.py and thrown away, or with --sqlite a file is filled by
+quick_file.py; with --db a database that was filled so is read. The plan has 300 workloads. Cold is the first time that
+a new process is asked; warm is the median of `--runs`. What counts is CPU time of this process and the database, which
+other work on the machine does not change by much.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from starlette.testclient import TestClient
 
-from bench import quick
+from bench import quick, quick_file
 from bench.gateway import Machine, machine
 from bench.ledger import server
 from bench.month import END, TENANTS, WORKLOADS
@@ -35,14 +36,14 @@ from upshift.admin.desk import Actor, Desk
 from upshift.admin_app import settle
 from upshift.console.app import MENU, create_console
 from upshift.model.key import Role
-from upshift.store.engines import verify
-from upshift.store.migrate import prepare
-from upshift.store.place import PostgresUrl
+from upshift.store.engines import keeping, open_journal, prepare, verify
+from upshift.store.journal import Journal
+from upshift.store.place import Place, PostgresUrl, parse
 from upshift.store.postgres import Connection
-from upshift.store.postgres_journal import PostgresJournal
-from upshift.store.rollup import Rollups
+from upshift.store.schema import connect
 
 RESULTS = Path(__file__).parent / "results" / "pages.json"
+OF_SQLITE = RESULTS.with_name("pages_sqlite.json")
 MOST_MS = 300.0
 PLANNED = 300
 """Workloads of the plan."""
@@ -142,14 +143,14 @@ def plan() -> str:
     return _PLAN.format(tenants=tenants, pods=", ".join(f"pod-{each}: {{}}" for each in pods), workloads="".join(rows))
 
 
-def apply(journal: PostgresJournal) -> None:
+def apply(journal: Journal) -> None:
     """Put the plan in force; nobody signs three hundred workloads here."""
     desk = Desk(journal, lambda: NOW)
     checked = desk.check(plan())
     journal.apply_plan(checked.snapshot.hash, checked.document.encode(), "large", "bench", NOW)
 
 
-def paths(journal: PostgresJournal) -> list[str]:
+def paths(journal: Journal) -> list[str]:
     """All pages of the menu, what they lead to, and what the API has of usage."""
     (call,) = journal.calls({}, 1)
     record = call.record
@@ -187,11 +188,11 @@ def paths(journal: PostgresJournal) -> list[str]:
 
 
 @contextlib.contextmanager
-def browser(url: str) -> Iterator[TestClient]:
+def browser(place: Place) -> Iterator[TestClient]:
     """Somebody with an admin's key, at an admin process that was just started."""
-    journal = PostgresJournal(url)
+    journal = open_journal(place)
     desk = Desk(journal, lambda: NOW)
-    whole = functools.partial(verify, PostgresUrl(url, url))
+    whole = functools.partial(verify, place)
     api = create_api(desk, whole)
     api.mount("/console", create_console(desk, whole))
     settle()
@@ -234,9 +235,11 @@ def _spent_by(postmaster: int | None) -> float:
     return 0.0 if postmaster is None else cpu_seconds(postmaster)
 
 
-def postmaster_of(url: str) -> int | None:
-    """The process that all of the database's are children of; None where it is on another machine."""
-    with Connection.open(url) as db:
+def postmaster_of(place: Place) -> int | None:
+    """The process that all of the database's are children of; None where it is on another machine, or a file."""
+    if isinstance(place, Path):
+        return None
+    with Connection.open(place.url) as db:
         row = db.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
         try:
@@ -246,16 +249,41 @@ def postmaster_of(url: str) -> int | None:
     return stat.parent
 
 
-def measure(url: str, runs: int) -> Result:
+def fill(place: Place, records: int) -> None:
+    """Fill an empty database and sum it up."""
+    prepare(place)
+    if isinstance(place, Path):
+        with contextlib.closing(connect(place)) as file:
+            quick_file.fill(file, records)
+            keeping(place).catch_up()
+            file.execute("ANALYZE")
+        return
+    with Connection.open(place.url, 24 * 3600.0) as db:
+        quick.fill(db, records)
+        keeping(place).catch_up()
+        db.execute("VACUUM ANALYZE")
+
+
+@contextlib.contextmanager
+def own(folder: Path, *, sqlite: bool) -> Iterator[Place]:
+    """An empty database."""
+    if sqlite:
+        yield folder / "upshift.db"
+        return
+    with server(folder) as url:
+        yield PostgresUrl(url, url)
+
+
+def measure(place: Place, runs: int) -> Result:
     """Time everything on a database that is filled."""
-    journal = PostgresJournal(url)
-    if journal.plan_in_force() is None:
-        apply(journal)
+    journal = open_journal(place)
+    # Another version of this program may have filled it, and compiled the plan otherwise.
+    apply(journal)
     asked = paths(journal)
     records = journal.usage([], 0, END)[0].calls
     journal.close()
-    postmaster, before = postmaster_of(url), os.getloadavg()[0]
-    with browser(url) as client:
+    postmaster, before = postmaster_of(place), os.getloadavg()[0]
+    with browser(place) as client:
         pages = tuple(measured(client, path, runs, postmaster) for path in asked)
     return Result(
         date=datetime.now(UTC).isoformat(timespec="seconds"), machine=machine(), records=records, workloads=PLANNED,
@@ -281,25 +309,25 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.pages", description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--url", help="a database that quick.py filled, instead of a server of its own")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--sqlite", action="store_true", help="a file instead of a server of PostgreSQL")
+    parser.add_argument("--db", help="a database that was filled so, instead of one of its own")
+    parser.add_argument("--out", type=Path, help="where the result goes; results/ unless said")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(words)
     folder = Path(tempfile.mkdtemp(prefix="bench-pages-"))
     try:
-        with contextlib.nullcontext(arguments.url) if arguments.url else server(folder) as url:
-            if not arguments.url:
-                prepare(url)
-                with Connection.open(url, 24 * 3600.0) as db:
-                    quick.fill(db, arguments.records)
-                    Rollups(url).catch_up()
-                    db.execute("VACUUM ANALYZE")
-            result = measure(url, arguments.runs)
+        given = parse(arguments.db) if arguments.db else None
+        with contextlib.nullcontext(given) if given else own(folder, sqlite=arguments.sqlite) as place:
+            if not given:
+                fill(place, arguments.records)
+            result = measure(place, arguments.runs)
+            of_file = isinstance(place, Path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    arguments.out.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    out = arguments.out or (OF_SQLITE if of_file else RESULTS)
+    out.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     if arguments.json:
-        print(arguments.out.read_text())
+        print(out.read_text())
     else:
         show(result)
     return 1 if result.over else 0

@@ -33,7 +33,7 @@ class Place:
     """Where a run happens: scratch directory, the gateway's core and the ports of the two upstreams."""
 
     tmp: Path
-    core: int
+    core: int | None
     upstream_port: int
     stream_port: int
 

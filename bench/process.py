@@ -12,6 +12,8 @@ from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 STOP_SECONDS = 10.0
+_AT_REST = 0.03
+"""Seconds of CPU time in a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,20 @@ def cpu_seconds(root: int) -> float:
     return sum(stat.ticks for stat in family(root, _all_stats()).values()) / TICKS_PER_SECOND
 
 
+def waited_seconds(root: int) -> float:
+    """How long the first threads of the process tree below `root` were ready to run and had no core."""
+    texts = [_read(Path(f"/proc/{pid}/schedstat")) for pid in family(root, _all_stats())]
+    return sum(int(text.split()[1]) for text in texts if text) / 1e9
+
+
+def at_rest(root: int, seconds: float = 60.0) -> None:
+    """Returns once the process tree below `root` has hardly done anything for a second, or after `seconds`."""
+    deadline, before = time.monotonic() + seconds, -1.0
+    while (now := cpu_seconds(root)) - before > _AT_REST and time.monotonic() < deadline:
+        before = now
+        time.sleep(1.0)
+
+
 def resident_mib(root: int) -> float:
     """Resident memory of the process tree below `root`; pages that processes share count in each."""
     return sum(parse_resident(_read(Path(f"/proc/{pid}/status"))) for pid in family(root, _all_stats()))
@@ -125,12 +141,13 @@ class Server:
                     os.kill(stat.pid, signal.SIGKILL)
 
 
-def launch(command: Sequence[str], *, core: int, log: Path, env: Mapping[str, str] | None = None) -> Server:
-    """Starts `command` bound to one core. Raises FileNotFoundError where there is no such program."""
+def launch(command: Sequence[str], *, core: int | None, log: Path, env: Mapping[str, str] | None = None) -> Server:
+    """Starts `command` bound to one core, or free for None. Raises FileNotFoundError where there is no such program."""
     # A child inherits the affinity of the thread that starts it; that also covers every thread and worker of its own,
     # without the race of binding a process that already runs.
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    if core is not None:
+        os.sched_setaffinity(0, {core})
     try:
         with log.open("wb") as out:
             process = subprocess.Popen(

@@ -1,6 +1,6 @@
 """What does translation cost: how many calls does a second of CPU time carry where the provider speaks another dialect?
 
-    python -m bench.translation [--seconds N] [--rounds N] [--json]
+    python -m bench.translation [--seconds N] [--rounds N] [--json] [--out FILE]
 
 One gateway with keys, ceilings and its durable ledger on; a client that speaks Chat Completions; a provider that
 answers the same words at once in Chat Completions (passed on as it is), in Anthropic Messages, in Responses and in
@@ -12,11 +12,12 @@ import argparse
 import asyncio
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -105,8 +106,8 @@ async def upstream(port: int) -> None:
     await asyncio.Event().wait()
 
 
-def measure(seconds: float, rounds: int) -> dict[str, dict[str, float]]:
-    """Answers per second of the gateway's CPU time, whole and streamed, by the provider's dialect: medians."""
+def measure(seconds: float, rounds: int) -> dict[str, dict[Dialect, list[float]]]:
+    """Answers per second of the gateway's CPU time, whole and streamed, by the provider's dialect, of each round."""
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         place, behind, port = Path(folder), free_port(), free_port()
@@ -137,8 +138,8 @@ def measure(seconds: float, rounds: int) -> dict[str, dict[str, float]]:
 
 def _rounds(
     port: int, key: dict[str, str], meter: partial[float], seconds: float, rounds: int
-) -> dict[str, dict[str, float]]:
-    rates: dict[str, dict[str, list[float]]] = {}
+) -> dict[str, dict[Dialect, list[float]]]:
+    rates: dict[str, dict[Dialect, list[float]]] = {}
     for _ in range(rounds):
         for streaming in (False, True):
             for dialect in (NATIVE, *FOREIGN):
@@ -151,9 +152,19 @@ def _rounds(
                     raise RuntimeError(f"{dialect}: {load.errors} errors, as {load.error_samples[0]}")
                 kind = rates.setdefault("streamed" if streaming else "whole", {})
                 kind.setdefault(dialect, []).append(load.answers / load.cpu_seconds)
-    return {
-        kind: {dialect: statistics.median(each) for dialect, each in found.items()} for kind, found in rates.items()
+    return rates
+
+
+def _typical(rates: Mapping[Dialect, Sequence[float]], digits: int) -> dict[Dialect, float]:
+    return {dialect: round(statistics.median(each), digits) for dialect, each in rates.items()}
+
+
+def _shares(rates: Mapping[Dialect, Sequence[float]]) -> dict[Dialect, float]:
+    """Of the native rate of the same round, since what else the machine does changes from one to the next."""
+    of_round = {
+        each: [rate / native for rate, native in zip(rates[each], rates[NATIVE], strict=True)] for each in FOREIGN
     }
+    return _typical(of_round, 3)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -162,19 +173,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reader.add_argument("--seconds", type=float, default=2.0, help="for each measurement (default: 2)")
     reader.add_argument("--rounds", type=int, default=3)
     reader.add_argument("--json", action="store_true")
+    reader.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "translation.json")
     reader.add_argument("--upstream", type=int, help=argparse.SUPPRESS)
     given = reader.parse_args(arguments)
     if given.upstream:
         uvloop.run(upstream(given.upstream))
-    found = measure(given.seconds, given.rounds)
-    shares = {kind: {each: rates[each] / rates[NATIVE] for each in FOREIGN} for kind, rates in found.items()}
+    measured = measure(given.seconds, given.rounds)
+    found = {kind: _typical(rates, 1) for kind, rates in measured.items()}
+    shares = {kind: _shares(rates) for kind, rates in measured.items()}
+    text = json.dumps(
+        {
+            "python": platform.python_version(),
+            "seconds": given.seconds,
+            "rounds": given.rounds,
+            "least_share": LEAST_SHARE,
+            "answers_per_core_second": found,
+            "share_of_native": shares,
+        },
+        indent=1,
+    )
+    given.out.write_text(text + "\n")
     if given.json:
-        print(json.dumps({"answers_per_core_second": found, "share_of_native": shares}, indent=1))
+        print(text)
     else:
         table = Table("answers", "provider speaks", "per second of CPU time", "share of native")
         for kind, rates in found.items():
             for dialect, rate in rates.items():
-                table.add_row(kind, dialect, f"{rate:,.0f}", f"{rate / rates[NATIVE]:.2f}")
+                table.add_row(kind, dialect, f"{rate:,.0f}", f"{shares[kind].get(dialect, 1.0):.2f}")
         Console().print(table)
     return int(any(share < LEAST_SHARE for each in shares.values() for share in each.values()))
 

@@ -5,7 +5,7 @@ import functools
 import gc
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from starlette.responses import RedirectResponse
@@ -17,6 +17,7 @@ from upshift.admin.metrics_routes import Scrape
 from upshift.admin.served import serve_api
 from upshift.app import channels, open_journal
 from upshift.console.app import create_console
+from upshift.console.away import Look
 from upshift.console.oidc import Provider, registered
 from upshift.engine.act import JournalActs
 from upshift.engine.apprise_way import AppriseWay
@@ -32,15 +33,17 @@ from upshift.engine.totals import Follower
 from upshift.engine.upkeep import Upkeep
 from upshift.gateway.clock import Clock, SystemClock
 from upshift.gateway.live import Pulse, live
+from upshift.model.live import Live
 from upshift.plan_file.books import known_checks
 from upshift.settings import Settings
 from upshift.store.engines import keeping, verify
 from upshift.store.journal import Journal
 
 NOTIFY_SECONDS = 1.0
-UPKEEP_SECONDS = 5.0
+UPKEEP_SECONDS = 10.0
 PLAYBOOK_SECONDS = 5.0
-FOLLOW_SECONDS = 2.0
+FOLLOW_SECONDS = 15.0
+"""Whoever asks for metrics gets what is new: this only bounds how much that is."""
 TELEMETRY_SECONDS = 2.0
 FORECAST_PATIENCE_SECONDS = 20.0
 """Who asks for a forecast waits so long; then it is said that it is being computed, and asked for again."""
@@ -65,10 +68,11 @@ async def run_admin(
         notifier = Notifier(journal, desk.snapshot, channels(settings), clock.now)
         whole = functools.partial(verify, settings.db)
         follower = Follower(journal, clock.now)
-        api = create_api(desk, whole, scrape=scrape_of(follower, told_in, clock))
+        processes = processes_of(told_in, clock)
+        api = create_api(desk, whole, scrape=scrape_of(follower, processes))
         console = create_console(
             desk, whole, sign_ins=api.state.sign_ins, oidc=provider_of(settings), url=settings.console_url,
-            embed=settings.console_embed,
+            embed=settings.console_embed, look=look_of(processes),
         )  # fmt: skip
         api.mount("/console", console)
         api.add_api_route("/", _to_console, include_in_schema=False)
@@ -94,18 +98,31 @@ def settle() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def scrape_of(follower: Follower, told_in: Path | None, clock: Clock, patience: float = PATIENCE_SECONDS) -> Scrape:
-    """The metrics of this installation and machine; to be made and used on one event loop.
+def processes_of(told_in: Path | None, clock: Clock, patience: float = PATIENCE_SECONDS) -> Processes:
+    """This machine's processes; to be made and asked on one event loop.
 
-    A process that does not answer within `patience` seconds is told of as silent.
+    One that does not answer within `patience` seconds is told of as silent.
     """
-    pulse, began = Pulse(), clock.now()
-    processes = Processes(told_in, lambda: live("admin", began, pulse), patience)
+    pulse, began = Pulse(now=clock.now), clock.now()
+    return Processes(told_in, lambda: live("admin", began, pulse), patience)
+
+
+def scrape_of(follower: Follower, processes: Processes) -> Scrape:
+    """The metrics of this installation and machine; to be asked on the event loop of `processes`."""
 
     async def scrape(accept: str) -> tuple[bytes, str]:
         return await asyncio.to_thread(exposed, follower, await processes.look(), accept)
 
     return scrape
+
+
+def look_of(processes: Processes) -> Look:
+    """What processes say, for the console; to be asked on their event loop."""
+
+    async def look() -> Sequence[Live]:
+        return (await processes.look()).processes
+
+    return look
 
 
 def _holder() -> str:

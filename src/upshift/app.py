@@ -126,7 +126,7 @@ class Gateway:
 
     async def tell(self, folder: Path) -> None:
         """Say how it is doing to whoever asks at a socket in `folder`. Raises OSError."""
-        flow, pulse, began = self.flow, Pulse(lambda: self.ledger), self.flow.clock.now()
+        flow, pulse, began = self.flow, Pulse(lambda: self.ledger, self.flow.clock.now), self.flow.clock.now()
 
         def look() -> Live:
             return msgspec.structs.replace(

@@ -15,6 +15,7 @@ from tests.console.test_browser_people import serving
 
 from upshift.console.live import Batch, Feed
 from upshift.model.key import Role
+from upshift.store.journal import Call, Dimension
 
 EVIL = "\"'><img src=x onerror=alert(1)>\n\ndata: {}\n\n"
 PATIENCE = 30.0
@@ -83,6 +84,50 @@ async def test_who_is_too_slow_sees_it_by_the_numbers(installation: Installation
         assert (await following(slow)).number == last.number == first.number + 5
 
 
+async def test_whoever_joins_gets_what_closed_since_their_page_was_made(installation: Installation) -> None:
+    seen = await closed(installation)
+    missed = [await closed(installation) for _ in range(3)]
+    other = installation.call(tenant="globex", user="frank", workload="docs")
+    await installation.spend(other)
+    looks = Looks(installation, page=2)
+    own = looks.feed.batches(seen.seq, {Dimension.TENANT: "acme"})
+    async with aclosing(own) as first, aclosing(looks.feed.batches(0)) as all_of_it:
+        found, whole = await asyncio.gather(following(first), following(all_of_it))
+        assert [each.seq for each in found.calls] == [each.seq for each in reversed(missed)]
+        assert (found.late, found.more) == (3, False)
+        assert len(whole.calls) == 5
+        late = await closed(installation)
+        assert [each.seq for each in (await looks.next(first)).calls] == [late.seq]
+        # Whose page is younger than the look is not told twice of what is on it.
+        young = await closed(installation)
+        async with aclosing(looks.feed.batches(young.seq)) as third:
+            waiting = asyncio.create_task(following(third))
+            await asyncio.sleep(0)
+            assert [each.seq for each in (await looks.next(first)).calls] == [young.seq]
+            assert (await waiting).calls == ()
+            last = await closed(installation)
+            assert [each.seq for each in (await looks.next(third)).calls] == [last.seq]
+
+
+async def test_what_closed_before_a_broken_database_was_read_comes_after_it(installation: Installation) -> None:
+    seen = await closed(installation)
+    missed = await closed(installation)
+    looks = Looks(installation)
+    with closing(sqlite3.connect(installation.db)) as db:
+        db.execute("PRAGMA legacy_alter_table = ON")
+        db.execute("ALTER TABLE calls RENAME TO away")
+        async with aclosing(looks.feed.batches(seen.seq)) as batches:
+            assert (await following(batches)).trouble
+            db.execute("ALTER TABLE away RENAME TO calls")
+            assert [each.seq for each in (await looks.next(batches)).calls] == [missed.seq]
+
+
+async def closed(installation: Installation) -> Call:
+    """One more call."""
+    await installation.spend(installation.call())
+    return installation.desk.journal.calls({}, 1)[0]
+
+
 async def test_a_database_that_is_broken_is_said_and_waited_for(installation: Installation) -> None:
     looks = Looks(installation)
     with closing(sqlite3.connect(installation.db)) as db:
@@ -118,6 +163,23 @@ def said(lines: Iterator[str]) -> dict[str, object]:
     line = next(each for each in lines if each.startswith("data: "))
     found: dict[str, object] = msgspec.json.decode(line.removeprefix("data: "))
     return found
+
+
+def test_a_stream_goes_on_where_the_one_before_it_ended(installation: Installation) -> None:
+    async def spend() -> int:
+        return (await closed(installation)).seq
+
+    seqs = [asyncio.run(spend()) for _ in range(4)]
+    with watching(installation, Role.ADMIN) as (_, client):
+        assert f'data-since="{seqs[-1]}"' in client.get("/console/traffic").text
+        for url, headers in (
+            (f"?since={seqs[1]}", {}),
+            (f"?since={seqs[0]}", {"last-event-id": str(seqs[1])}),
+        ):
+            with client.stream("GET", f"/console/traffic/live{url}", headers=headers) as live:
+                lines = live.iter_lines()
+                assert next(each for each in lines if each.startswith("id: ")) == f"id: {seqs[-1]}"
+                assert said(lines)["late"] == 2
 
 
 @pytest.mark.parametrize("how", ["signed out", "revoked"])

@@ -69,6 +69,7 @@ class Rule(NamedTuple):
 RULES = (
     Rule("none", "give up"),
     Rule("retry", "retry"),
+    Rule("never", "failover, never unsure"),
     Rule("failover", "failover"),
     Rule("unsure", "failover, unsure too"),
     Rule("unsure", "every route fails so", all_fail=True),
@@ -145,7 +146,7 @@ async def play(found: Routes, fault: Fault, rule: Rule, *, stream: bool) -> Cell
         await found.give(*silent, wait=fault.silence, patience="500ms")
     reply = await found.ask(rule.workload, stream=stream)
     if fault.silence:
-        await found.give(wait=fault.silence, patience="20s")
+        await found.give(wait=fault.silence, patience="60s")
     records = [record for record in await found.records() if record.request not in before]
     for each in found.providers.values():
         each.script.clear()
@@ -178,8 +179,9 @@ This page is generated from tests (`python -m tests.end_to_end.fault_table`). Th
 |---|---|
 | give up | `failover: none` |
 | retry | `failover: none, retries: 1` |
-| failover | the default: `failover: same-model` |
-| failover, unsure too | `failover: same-model, retry_unsure: true` |
+| failover, never unsure | `retry_unsure: never` |
+| failover | the default: `failover: same-model, retry_unsure: outage` |
+| failover, unsure too | `retry_unsure: always` |
 | every route fails so | the same, and `second` shows the fault too |
 
 An attempt that may have been billed has a record of its own, and counts at its hold where nobody says what it used. An

@@ -18,9 +18,9 @@ PLAN = """
 upshift: 1
 name: routes
 providers:
-  first: {dialect: openai, base_url: "FIRST/v1", timeouts: {first_byte: 20s, idle: 20s}}
-  second: {dialect: openai, base_url: "SECOND/v1", timeouts: {first_byte: 20s, idle: 20s}}
-  claude: {dialect: anthropic, base_url: "CLAUDE", timeouts: {first_byte: 20s, idle: 20s}}
+  first: {dialect: openai, base_url: "FIRST/v1", timeouts: {connect: 60s, first_byte: 60s, idle: 60s}}
+  second: {dialect: openai, base_url: "SECOND/v1", timeouts: {connect: 60s, first_byte: 60s, idle: 60s}}
+  claude: {dialect: anthropic, base_url: "CLAUDE", timeouts: {connect: 60s, first_byte: 60s, idle: 60s}}
 models:
   big: {provider: first, context: 200k, max_output: 32k, price: {input: $2, output: $10}, weight: 3,
         offers: [{provider: second, price: {input: $3, output: $12}}]}
@@ -39,11 +39,12 @@ workloads:
   retry: {owner: sam, status: committed, models: {primary: premium}, gate: ample,
           route: {failover: none, retries: 1}}
   failover: {owner: sam, status: committed, models: {primary: premium}, gate: ample}
-  unsure: {owner: sam, status: committed, models: {primary: premium}, gate: ample, route: {retry_unsure: true}}
+  unsure: {owner: sam, status: committed, models: {primary: premium}, gate: ample, route: {retry_unsure: always}}
+  never: {owner: sam, status: committed, models: {primary: premium}, gate: ample, route: {retry_unsure: never}}
   hedged: {owner: sam, status: committed, models: {primary: premium}, gate: ample, route: {hedge_after: 50ms}}
-  scant: {owner: sam, status: committed, models: {primary: premium}, gate: tight, route: {retry_unsure: true}}
+  scant: {owner: sam, status: committed, models: {primary: premium}, gate: tight, route: {retry_unsure: always}}
   poor: {owner: sam, status: committed, models: {primary: premium}, gate: tight,
-         route: {hedge_after: 50ms, retry_unsure: true}}
+         route: {hedge_after: 50ms, retry_unsure: always}}
   shared: {owner: sam, status: committed, models: {primary: premium}, gate: ample, route: {order: weighted, sticky: off}}
   pinned: {owner: sam, status: committed, models: {primary: premium}, gate: ample,
            route: {pin: [first], failover: [same-model, same-tier, tier budget], retries: 1}}
@@ -106,7 +107,7 @@ class Routes:
         text = self.plan
         for name in providers:
             (line,) = [each for each in text.splitlines() if each.startswith(f"  {name}: {{dialect:")]
-            text = text.replace(line, line.replace(f"{wait}: 20s", f"{wait}: {patience}"))
+            text = text.replace(line, line.replace(f"{wait}: 60s", f"{wait}: {patience}"))
         await self.stack.apply(text)
 
     def asked(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,10 @@ import openai
 
 from upshift.admin.desk import Actor, Desk
 from upshift.app import Gateway, open_desk, start_gateway
-from upshift.gateway.clock import Clock, SystemClock
+from upshift.gateway.clock import Clock
 from upshift.model.key import Role
 from upshift.model.metered import Metered
+from upshift.model.span import MICROS, Instant
 from upshift.settings import Settings
 from upshift.simulated.provider import Options
 from upshift.simulated.serving import Running, serve_simulated
@@ -25,8 +27,10 @@ PLAN = """
 upshift: 1
 name: test
 providers:
-  openai: {dialect: openai, base_url: "SIMULATED/v1", on_disconnect: CANCEL_OR_DRAIN}
-  anthropic: {dialect: anthropic, base_url: "SIMULATED", on_disconnect: CANCEL_OR_DRAIN}
+  openai: {dialect: openai, base_url: "SIMULATED/v1", on_disconnect: CANCEL_OR_DRAIN,
+           timeouts: {connect: 60s, first_byte: 10m, idle: 10m}}
+  anthropic: {dialect: anthropic, base_url: "SIMULATED", on_disconnect: CANCEL_OR_DRAIN,
+              timeouts: {connect: 60s, first_byte: 10m, idle: 10m}}
 models:
   big: {provider: openai, context: 200k, max_output: 32k, price: {input: $2, output: $10, cached: $0.20}}
   small: {provider: openai, context: 100k, max_output: 16k, can: [json], price: {input: $0.20, output: $1}}
@@ -67,6 +71,21 @@ def plan_text(
     return text
 
 
+NOON = 1_794_996_000 * MICROS  # 2026-11-18 10:00 in UTC, 11:00 in Berlin, 5:00 in New York
+
+
+class DayClock:
+    """Passes as real time does, from the middle of a day, a week and a month: no period ends while a test runs."""
+
+    tick = staticmethod(time.perf_counter_ns)
+
+    def __init__(self) -> None:
+        self._began = self.tick()
+
+    def now(self) -> Instant:
+        return NOON + (self.tick() - self._began) // 1000
+
+
 @dataclass
 class Stack:
     """What a test holds in hand."""
@@ -103,7 +122,7 @@ class Stack:
         """The official client with another base URL and key."""
         secret = self.secret(user, tenant, workload)
         await self.gateway.flow.regime.refresh()
-        return openai.AsyncOpenAI(base_url=f"{self.base_url}/v1", api_key=secret, max_retries=0)
+        return openai.AsyncOpenAI(base_url=f"{self.base_url}/v1", api_key=secret, max_retries=0, timeout=60)
 
     async def anthropic(
         self, user: str = "alice", tenant: str = "acme", workload: str | None = "chat"
@@ -111,7 +130,7 @@ class Stack:
         """The official client with another base URL and key."""
         secret = self.secret(user, tenant, workload)
         await self.gateway.flow.regime.refresh()
-        return anthropic.AsyncAnthropic(base_url=self.base_url, api_key=secret, max_retries=0)
+        return anthropic.AsyncAnthropic(base_url=self.base_url, api_key=secret, max_retries=0, timeout=60)
 
     async def apply(self, text: str) -> None:
         """Put a plan in force."""
@@ -128,8 +147,9 @@ class Stack:
 
     async def settled(self) -> None:
         """Wait until nothing is in flight and all is on disk."""
-        while self.gateway.server.in_flight:  # noqa: ASYNC110 - the server has no event for it
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(120):
+            while self.gateway.server.in_flight:  # noqa: ASYNC110 - the server has no event for it
+                await asyncio.sleep(0.001)
         await self.gateway.ledger.flushed()
 
     async def verified(self) -> Verification:
@@ -157,7 +177,7 @@ async def running(
     """
     provider = await serve_simulated("127.0.0.1", 0, options or Options(seed=7))
     settings = Settings(db=folder / "upshift.db", port=0, reload_seconds=3600)
-    clock = clock or SystemClock()
+    clock = clock or DayClock()
     desk = open_desk(settings.db, clock)
     text = plan or plan_text(f"http://127.0.0.1:{provider.port}", limit, on_disconnect, extra)
     desk.apply(desk.check(text), ADMIN)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from tests.end_to_end.callers import Line
 from tests.end_to_end.fault_table import PAGE, Cell, cells, page
 from tests.end_to_end.probe import body_of, closed, key, post
 from tests.end_to_end.routes import PLAN, Routes, routes
+from tests.http.sockets import until
 
 from upshift.gateway.clock import HandClock
 from upshift.model.ids import ProviderId
@@ -25,14 +27,21 @@ from upshift.model.tokens import Certainty
 from upshift.simulated.tokens import count_tokens
 from upshift.traffic.health import State
 
-FIRST = ProviderId("first")
+FIRST, SECOND = ProviderId("first"), ProviderId("second")
 START = 1_793_491_200 * MICROS  # 2026-11-01
 
 
 @pytest.fixture
 async def found(tmp_path: Path) -> AsyncIterator[Routes]:
-    """An installation with real time."""
+    """An installation in which time passes."""
     async with routes(tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+async def still(tmp_path: Path) -> AsyncIterator[Routes]:
+    """An installation in which time stands still, so that a circuit that has opened stays open."""
+    async with routes(tmp_path, HandClock(START)) as started:
         yield started
 
 
@@ -109,6 +118,7 @@ async def test_a_hedge_that_fails_leaves_the_first_alone(found: Routes) -> None:
     asked = asyncio.create_task(found.ask("hedged"))
     await found.second.until_asked(1)
     await found.second.settled()
+    await until(lambda: not found.stack.gateway.flow.board.untroubled(SECOND))
     await found.first.settled()
     reply = await asked
     assert reply.status == 200
@@ -127,7 +137,11 @@ async def test_where_the_budget_has_no_room_for_a_hedge_the_first_attempt_goes_o
     found.first.script.append("delay=1")
     asked = asyncio.create_task(found.ask("poor", max_tokens=max_tokens))
     await found.first.until_asked(1)
-    await asyncio.sleep(0.5)  # ten times as long as the plan waits before it hedges
+    # Longer than the plan waits before it hedges, and from later on: timers end in their order, however late it is, and
+    # what the gateway's leads to is done within a few turns of the loop.
+    await asyncio.sleep(0.1)
+    for _ in range(100):
+        await asyncio.sleep(0)
     await found.first.settled()
     reply = await asked
     assert reply.status == 200, reply.body
@@ -257,9 +271,10 @@ async def test_a_route_without_another_is_sent_calls_whatever_is_known_of_it(tmp
             many = [asyncio.create_task(found.ask(workload)) for _ in range(12)]
             await found.first.until_asked(found.first.asked + 12)
             await found.first.settled()
-            while not all(task.done() for task in many):
-                await found.first.settled()
-                await asyncio.sleep(0)
+            async with asyncio.timeout(120):
+                while not all(task.done() for task in many):
+                    await found.first.settled()
+                    await asyncio.sleep(0)
             assert {task.result().status for task in many} == {503}
         assert board.circuit(FIRST).state(clock.now()) is State.OPEN
         found.first.always = ""
@@ -268,37 +283,37 @@ async def test_a_route_without_another_is_sent_calls_whatever_is_known_of_it(tmp
         await sound(found)
 
 
-async def test_answers_that_break_off_open_a_circuit_too(found: Routes) -> None:
-    found.first.always = "close_after=1"
+async def test_answers_that_break_off_open_a_circuit_too(still: Routes) -> None:
+    still.first.always = "close_after=1"
     for _ in range(20):
-        reply = await found.ask("failover", stream=True)
+        reply = await still.ask("failover", stream=True)
         assert reply.status == 200
         if "error" not in reply.body.decode():
             break
-    assert found.stack.gateway.flow.board.circuit(FIRST).state(found.stack.clock.now()) is State.OPEN
-    await sound(found)
+    assert still.stack.gateway.flow.board.circuit(FIRST).state(still.stack.clock.now()) is State.OPEN
+    await sound(still)
 
 
 # where calls go -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_session_stays_on_the_route_that_has_its_cache_until_that_is_out(found: Routes) -> None:
-    found.first.script.append("status=503")
+async def test_a_session_stays_on_the_route_that_has_its_cache_until_that_is_out(still: Routes) -> None:
+    still.first.script.append("status=503")
     mine, other = {"x-upshift-session": "one"}, {"x-upshift-session": "two"}
-    await found.ask("failover", headers=mine)
-    assert found.asked() == [1, 1, 0]
+    await still.ask("failover", headers=mine)
+    assert still.asked() == [1, 1, 0]
     for _ in range(3):
-        await found.ask("failover", headers=mine)
-        await found.ask("failover", headers=other)
-    assert found.asked() == [4, 4, 0]
-    found.second.always = "status=503"
+        await still.ask("failover", headers=mine)
+        await still.ask("failover", headers=other)
+    assert still.asked() == [4, 4, 0]
+    still.second.always = "status=503"
     for _ in range(5):
-        assert (await found.ask("failover", headers=mine)).status == 200
-    found.second.always = ""
-    before = found.asked()
-    assert (await found.ask("failover", headers=mine)).status == 200
-    assert found.asked() == [before[0] + 1, *before[1:]]
-    await sound(found)
+        assert (await still.ask("failover", headers=mine)).status == 200
+    still.second.always = ""
+    before = still.asked()
+    assert (await still.ask("failover", headers=mine)).status == 200
+    assert still.asked() == [before[0] + 1, *before[1:]]
+    await sound(still)
 
 
 async def test_a_pin_is_never_left(found: Routes) -> None:
@@ -368,7 +383,7 @@ async def outage(found: Routes, clock: HandClock, workload: str, how: str) -> Ou
         if how == "says so":
             found.first.always = "status=503"
         else:
-            await found.first.close(10.0 if how == "stops" else 0.0)
+            await found.first.close(120.0 if how == "stops" else 0.0)
 
     async def up() -> None:
         found.first.always = ""
@@ -400,12 +415,12 @@ async def outage(found: Routes, clock: HandClock, workload: str, how: str) -> Ou
 
 
 @pytest.mark.parametrize("how", ["says so", "stops", "is cut"])
-@pytest.mark.parametrize("workload", ["failover", "unsure"])
+@pytest.mark.parametrize("workload", ["failover", "never"])
 async def test_an_outage_under_load_passes_by_itself(tmp_path: Path, workload: str, how: str) -> None:
-    """With leave to repeat what may have been billed, at most one call in a thousand fails that had no answer yet.
+    """At most one call in a thousand fails that had no answer yet, unless what was cut is never repeated.
 
-    Whoever is in the middle of an answer when the provider is cut off loses it; without that leave, so does whoever
-    was just being sent there. Both are as many as were in flight at that moment, however many calls there are in all.
+    Whoever is in the middle of an answer when the provider is cut off loses it; and then so does whoever was just
+    being sent there. Both are as many as were in flight at that moment, however many calls there are in all.
     """
     clock = HandClock(START)
     async with routes(tmp_path, clock) as found:
@@ -414,7 +429,7 @@ async def test_an_outage_under_load_passes_by_itself(tmp_path: Path, workload: s
         assert seen.served + seen.in_mid_answer + failed == CALLS
         assert found.second.asked > CALLS // 4
         assert seen.late == {"first": 100}
-        assert failed <= (CALLS // 1000 if workload == "unsure" or how == "says so" else CALLERS), seen
+        assert failed <= (CALLS // 1000 if workload == "failover" or how == "says so" else CALLERS), seen
         assert set(seen.failed) <= {502}
         assert seen.in_mid_answer <= (CALLERS if how == "is cut" else 0), seen
         await sound(found)
@@ -428,7 +443,9 @@ async def test_no_attempt_lasts_longer_than_the_client_waits(found: Routes) -> N
     calls = [found.ask(workload, headers={"x-stainless-timeout": "2"}) for workload in ("none", "failover") * 3]
     for reply in await asyncio.gather(*calls):
         assert reply.status == 504
-        assert "no answer within 2.0 seconds" in reply.problem()
+        waited = re.search(r"no answer within (\d\.\d) seconds", reply.problem())
+        assert waited
+        assert 0 < float(waited[1]) <= 2
     # Who gives a provider no time says nothing of it.
     assert found.stack.gateway.flow.board.circuit(FIRST).state(found.stack.clock.now()) is State.CLOSED
     assert {record.certainty for record in await sound(found)} == {Certainty.UNKNOWN}
@@ -451,14 +468,15 @@ async def hung_up(found: Routes, workload: str, *, after: int, stream: bool = Fa
         line.hang_up(reset=True)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             await asked
-        while found.stack.gateway.server.open_connections:  # noqa: ASYNC110 - until the gateway knows
-            await asyncio.sleep(0)
+        async with asyncio.timeout(120):
+            while found.stack.gateway.server.open_connections:  # noqa: ASYNC110 - until the gateway knows
+                await asyncio.sleep(0)
 
 
 async def test_a_client_that_leaves_in_a_pause_is_not_called_for_again(found: Routes) -> None:
-    found.first.script.append("status=503,retry_after=15")
+    found.first.script.append("status=503,retry_after=20")
     await hung_up(found, "retry", after=1)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         (record,) = await sound(found)
     assert (record.outcome, record.status, record.reason) == (Outcome.CLIENT_LEFT, 499, "client-left")
     assert record.counted_tokens == 0
@@ -470,7 +488,7 @@ async def test_a_client_that_leaves_in_a_pause_is_not_called_for_again(found: Ro
 async def test_an_attempt_is_cut_off_when_its_client_leaves_and_counts_at_its_hold(
     tmp_path: Path, workload: str, stream: bool
 ) -> None:
-    plan = PLAN.replace("20s", "120s").replace("hedge_after: 50ms", "hedge_after: 60s")
+    plan = PLAN.replace("60s", "120s").replace("hedge_after: 50ms", "hedge_after: 60s")
     async with routes(tmp_path, plan=plan) as found:
         found.first.script.append("delay=1")
         await hung_up(found, workload, after=1, stream=stream)
@@ -480,7 +498,7 @@ async def test_an_attempt_is_cut_off_when_its_client_leaves_and_counts_at_its_ho
 async def cut_off(found: Routes) -> None:
     """The first provider's only call was, and its record says so."""
     upstream = found.stack.gateway.flow.routes.to(found.stack.gateway.flow.regime.in_force.snapshot.providers[FIRST])
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         # While the provider still stands still: it is not waited for.
         await found.stack.settled()
         while upstream.upstream.open_connections:  # noqa: ASYNC110 - until the loop has closed it

@@ -28,6 +28,9 @@ WORDS = [
     "period",
     "ends;",
     "see",
+    "日本語の文章は空白なしで続く。",
+    "for(i=0;i<n;i++){",
+    "    return self._x[",
     "https://a.example/x?y=1",
 ]
 ALSO_GEMINI = (
@@ -77,9 +80,18 @@ def contents(draw: random.Random) -> dict[str, Any]:
     turns: list[dict[str, Any]] = []
     for _ in range(draw.choice((0, 0, 1, 4))):
         turns += [{"role": each, "parts": [{"text": said(draw)}]} for each in ("user", "model")]
-    found: dict[str, Any] = {"contents": [*turns, {"role": "user", "parts": [{"text": said(draw)}]}]}
+    last: list[dict[str, Any]] = [{"text": said(draw)}]
+    if draw.random() < 0.3:
+        last.insert(
+            0, {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(draw.randbytes(3000)).decode()}}
+        )
+    found: dict[str, Any] = {"contents": [*turns, {"role": "user", "parts": last}]}
     if draw.random() < 0.5:
         found["systemInstruction"] = {"parts": [{"text": said(draw)}]}
+    if draw.random() < 0.5:
+        shape = {"type": "object", "properties": {"where": {"type": "string", "description": said(draw)}}}
+        look = {"name": "look", "description": said(draw), "parameters": shape}
+        found["tools"] = [{"functionDeclarations": [look]}]
     return found
 
 

@@ -21,7 +21,7 @@ from tests.end_to_end.stack import ADMIN, Stack, plan_text, running
 from tests.end_to_end.turnstile import turnstile
 
 from upshift.admin.api import create_api
-from upshift.admin_app import scrape_of
+from upshift.admin_app import processes_of, scrape_of
 from upshift.engine.totals import Follower
 from upshift.model.key import Role
 from upshift.model.metered import Outcome
@@ -71,7 +71,9 @@ class Admin:
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.follower = Follower(stack.desk.journal, stack.clock.now)
         api = create_api(
-            stack.desk, lambda: verify(stack.db), scrape=scrape_of(self.follower, folder, stack.clock, patience=60.0)
+            stack.desk,
+            lambda: verify(stack.db),
+            scrape=scrape_of(self.follower, processes_of(folder, stack.clock, patience=60.0)),
         )
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app=api), base_url="http://admin")
         self.secret = stack.desk.issue(ADMIN, name="prometheus", role=Role.METRICS).secret

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,15 +16,20 @@ from hypothesis import strategies as st
 from tests.admin.installation import NOW, Installation, alert, month
 
 from upshift.engine.follow import calls_after, last_call
-from upshift.engine.totals import OTHER, Follower, Group, Totals
+from upshift.engine.totals import DURATIONS, OTHER, OVERHEADS, Follower, Group, Route, Totals
 from upshift.model.budget import Amount, Bucket, BudgetKey
 from upshift.model.metered import Metered, Outcome
 from upshift.model.span import Instant
-from upshift.store.journal import Dimension, Journal, Used
+from upshift.model.tokens import NO_USAGE
+from upshift.store.journal import Dimension, Journal, Spread, Tally, Used
 from upshift.store.ledger import Admit, Read
 from upshift.store.sqlite_ledger import SqliteLedger
 
 MINUTE = 60_000_000
+WAITS, OVERHEAD = (
+    st.sampled_from([0, *(round(each * 1_000_000) + more for each in bounds for more in (0, 1))])
+    for bounds in (DURATIONS, OVERHEADS)
+)
 CALLS = st.lists(
     st.fixed_dictionaries(
         {
@@ -33,11 +39,13 @@ CALLS = st.lists(
             "cost": st.none() | st.integers(0, 10**10),
             "outcome": st.sampled_from([Outcome.SERVED, Outcome.UPSTREAM_ERROR]),
             "bucket": st.sampled_from(list(Bucket)),
+            "provider": st.sampled_from(["local", "local", "other", ""]),
+            "times": st.tuples(WAITS, WAITS, OVERHEAD),
         }
     ),
     max_size=4,
 )
-"""Calls, and how many minutes each took."""
+"""Calls, how many minutes before it was closed each began, and what times are recorded of it."""
 
 
 async def closed(installation: Installation, calls: Sequence[dict[str, Any]]) -> list[Metered]:
@@ -46,8 +54,12 @@ async def closed(installation: Installation, calls: Sequence[dict[str, Any]]) ->
     for call in calls:
         installation.clock.advance(240)
         at = installation.clock.now()
-        said = {name: value for name, value in call.items() if name != "minutes"}
-        record = installation.call(**said, at=at - call["minutes"] * MINUTE)
+        said = {name: value for name, value in call.items() if name not in {"minutes", "provider", "times"}}
+        latency, first_byte, overhead = call["times"]
+        record = msgspec.structs.replace(
+            installation.call(**said, at=at - call["minutes"] * MINUTE), provider=call["provider"],
+            latency_us=latency, first_byte_us=first_byte, overhead_us=overhead,
+        )  # fmt: skip
         amount = Amount(record.usage.total, record.counted)
         keys = (month("acme", record.user, "chat", record.bucket),)
         answer = await ledger.decide(
@@ -75,10 +87,61 @@ def sums(follower: Follower) -> dict[Group, tuple[Any, ...]]:
 
 
 def added(records: Sequence[Metered]) -> dict[Group, tuple[Any, ...]]:
-    totals = Totals()
-    for record in records:
-        totals.add(record)
-    return {group: msgspec.structs.astuple(total) for group, total in totals.groups.items()}
+    """What the totals should be, one call after the other."""
+    found: dict[Group, tuple[Any, ...]] = {}
+    for each in records:
+        group = Group(
+            each.tenant, each.workload, each.served_model, each.provider, each.outcome, each.bucket, each.reason
+        )
+        calls, usage, cost, unknown, counted = found.get(group, (0, NO_USAGE, 0, 0, 0))
+        found[group] = (
+            calls + 1, usage + each.usage, cost + (each.cost or 0), unknown + (each.cost is None),
+            counted + each.counted,
+        )  # fmt: skip
+    return found
+
+
+def times(follower: Follower) -> dict[Any, Any]:
+    """Counts and sum of each histogram."""
+    found: dict[Any, Any] = {}
+
+    def read(totals: Totals, seq: int, at: Instant) -> None:
+        found["overhead"] = totals.overhead.counts, totals.overhead.sum_us
+        for route, each in totals.times.items():
+            found[route] = each.duration.counts, each.duration.sum_us, each.first_byte.counts, each.first_byte.sum_us
+
+    assert follower.look(read)
+    return found
+
+
+def timed(records: Sequence[Metered]) -> dict[Any, Any]:
+    """What the histograms should be, one call after the other."""
+    found: dict[Any, Any] = {"overhead": spread([each.overhead_us for each in records], OVERHEADS)}
+    for route in {Route(each.workload, each.served_model, each.provider) for each in records if each.provider}:
+        mine = [each for each in records if (each.workload, each.served_model, each.provider) == as_tuple(route)]
+        began = [each.first_byte_us for each in mine if each.first_byte_us]
+        found[route] = (*spread([each.latency_us for each in mine], DURATIONS), *spread(began, DURATIONS))
+    return found
+
+
+def spread(times_us: Sequence[int], bounds: Sequence[float]) -> tuple[list[int], int]:
+    """Counts of buckets as Prometheus has them (a value is in the first whose bound it does not pass), and the sum."""
+    counts = [0] * (len(bounds) + 1)
+    for each in times_us:
+        counts[bisect_left(bounds, each / 1_000_000)] += 1
+    return counts, sum(times_us)
+
+
+def as_tuple(route: Route) -> tuple[str, str, str]:
+    return route.workload, route.model, route.provider
+
+
+def tally(model: str = "m1", reason: str = "", calls: int = 1) -> Tally:
+    counts = Spread((calls, *[0] * len(DURATIONS)), calls), Spread((calls, *[0] * len(OVERHEADS)), calls)
+    return Tally(
+        group=("acme", "chat", model, "p1", "served", "included", reason), calls=calls, usage=NO_USAGE, cost=0,
+        unknown_cost=0, counted=0, duration=counts[0], first_byte=counts[0], overhead=counts[1],
+    )  # fmt: skip
 
 
 @given(before=CALLS, then=CALLS)
@@ -99,6 +162,7 @@ def test_totals_are_those_of_all_calls_whenever_one_begins(
         later = Follower(journal, now)
         later.tick()
         assert sums(first) == sums(later) == added(told)
+        assert times(first) == timed(more)
         journal.close()
 
 
@@ -144,12 +208,11 @@ def test_a_ledger_is_read_in_stretches(installation: Installation) -> None:
         assert max(len(calls) for _, calls in stretches) <= page
 
 
-def test_there_are_never_more_groups_than_allowed_and_none_is_lost(installation: Installation) -> None:
+def test_there_are_never_more_groups_than_allowed_and_none_is_lost() -> None:
     totals = Totals(most=3)
     for number in range(10):
-        record = msgspec.structs.replace(installation.call(tokens=100), served_model=f"m{number}")
-        totals.add(record)
-        totals.time(record)
+        totals.take(tally(f"m{number}"))
+        totals.time(tally(f"m{number}"))
     assert len(totals.groups) == 4
     assert sum(each.calls for each in totals.groups.values()) == 10
     assert len(totals.times) == 4
@@ -157,9 +220,9 @@ def test_there_are_never_more_groups_than_allowed_and_none_is_lost(installation:
 
 
 @pytest.mark.parametrize("reason", ["line\nbreak", "x" * 101, "\u202e", "<b>"])
-def test_what_others_said_is_no_label(installation: Installation, reason: str) -> None:
+def test_what_others_said_is_no_label(reason: str) -> None:
     totals = Totals()
-    totals.add(msgspec.structs.replace(installation.call(), reason=reason))
+    totals.take(tally(reason=reason))
     assert [group.reason for group in totals.groups] == [OTHER]
 
 

@@ -15,6 +15,8 @@ from upshift.store.sqlite_ledger import SqliteLedger
 from upshift.store.verify import verify
 
 SECRET = "the secret of the tests"
+LIMIT = 60.0
+"""Seconds that nothing here should ever take."""
 
 
 class Installation:
@@ -27,11 +29,12 @@ class Installation:
         self.server: KeeperServer | None = None
         self.address = Address("tcp:127.0.0.1:0", SECRET)
         self.gateways: list[RemoteLedger] = []
+        self.clock = elapsed
 
-    async def start(self, resume_seconds: float = 3.0, expected: int | None = 0) -> None:
-        """Let the keeper begin, at the address that it had."""
+    async def start(self, resume_seconds: float = 60.0, expected: int | None = 0) -> None:
+        """Let the keeper begin, at the address that it had. It forgets a gateway later than any machine is slow."""
         self.ledger = await SqliteLedger.open(self.path, NOW, keep_open=True)
-        self.keeper = Keeper(self.ledger, at, elapsed, resume_seconds, expected)
+        self.keeper = Keeper(self.ledger, at, self.clock, resume_seconds, expected)
         self.server = await serve_keeper(self.keeper, self.address)
         self.address = self.server.address
 
@@ -72,5 +75,6 @@ class Installation:
 
 async def healthy(ledger: RemoteLedger) -> None:
     """Wait until a gateway has found its keeper."""
-    while not ledger.healthy:  # noqa: ASYNC110 - asked for again and again, as a health check does
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(LIMIT):
+        while not ledger.healthy:  # noqa: ASYNC110 - asked for again and again, as a health check does
+            await asyncio.sleep(0.001)

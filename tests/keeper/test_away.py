@@ -13,6 +13,7 @@ from tests.store.postgres_place import PostgresPlace
 
 from upshift.app import keeper_of
 from upshift.keeper.candidate import Candidate
+from upshift.keeper.clock import elapsed
 from upshift.keeper.line import reach
 from upshift.model.entry import Hold, Settle
 from upshift.model.ids import RequestId
@@ -33,13 +34,25 @@ def place(postgres: Server) -> Iterator[PostgresPlace]:
     place.leave()
 
 
+class Ahead:
+    """What a keeper takes for the time that has passed: `seconds` more than has."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return elapsed() + self.seconds
+
+
 @asynccontextmanager
-async def candidate(place: PostgresPlace, path: Path, away_seconds: float = 600.0) -> AsyncIterator[AwayLog]:
+async def candidate(
+    place: PostgresPlace, path: Path, away_seconds: float = 600.0, clock: Callable[[], float] = elapsed
+) -> AsyncIterator[AwayLog]:
     """Told to stop in the end."""
     log = AwayLog(path)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        made = Candidate(place.url, sock, at, log, away_seconds)
+        made = Candidate(place.url, sock, at, log, away_seconds, clock)
         running = asyncio.create_task(made.run())
         try:
             yield log
@@ -81,6 +94,31 @@ async def test_who_has_the_log_is_the_keeper_next(place: PostgresPlace, tmp_path
         await until(lambda: len(place.records()) == 2)
     assert place.counted() == {"before": 4, "away": 5}
     assert {each.outcome for each in place.records().values()} == {Outcome.SERVED}
+
+
+async def test_it_goes_on_until_the_time_is_over_and_not_longer(place: PostgresPlace, tmp_path: Path) -> None:
+    path, clock, rule = tmp_path / "upshift.away", Ahead(), ceiling(tokens(5), 100, ALICE)
+    try:
+        async with candidate(place, path, 6_000.0, clock):
+            gateway = await reach(keeper_of(PostgresUrl(place.url, place.url)))
+            await until(lambda: gateway.healthy)
+            await asyncio.to_thread(place.server.stop)
+            for passed in (0.0, 5_000.0):
+                clock.seconds = passed
+                ticket = await let_in(gateway, f"after {passed:g}", rule, LIMIT)
+                await settled(gateway, ticket, tokens(4))
+            clock.seconds = 6_001.0
+            asking = asyncio.ensure_future(gateway.decide(RequestId("too late"), PLAN, at, rule, LIMIT))
+            await until(lambda: not gateway.healthy)
+            assert not asking.done()
+            asking.cancel()
+            assert gateway.hang_up is not None
+            gateway.hang_up()
+    finally:
+        await asyncio.to_thread(place.server.start)
+    async with candidate(place, path):
+        await until(lambda: len(place.records()) == 2)
+    assert place.counted() == {"after 0": 4, "after 5000": 4}
 
 
 async def test_who_has_a_log_to_tell_gets_the_seat_from_whoever_has_it(place: PostgresPlace, tmp_path: Path) -> None:

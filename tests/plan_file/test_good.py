@@ -28,6 +28,7 @@ from upshift.traffic.snapshot import (
     Routing,
     Shape,
     TierRole,
+    Unsure,
 )
 
 FILE = Path(__file__).parent / "good.yaml"
@@ -140,7 +141,12 @@ def test_what_a_route_compiles_to() -> None:
     routing = workload.routing
     assert (routing.order, routing.same_model, routing.same_tier) == (Order.CHEAPEST, True, True)
     assert [(each.tier, [model.name for model in each.models]) for each in routing.detours] == [("home", ["llama"])]
-    assert (routing.retries, routing.retry_unsure, routing.hedge_after, routing.sticky) == (2, True, 2.0, False)
+    assert (routing.retries, routing.retry_unsure, routing.hedge_after, routing.sticky) == (
+        2,
+        Unsure.ALWAYS,
+        2.0,
+        False,
+    )
     # The one that says most about a request is asked first, whatever the order in which they stand.
     assert [each.name for each in routing.tasks] == ["pictures", "anything-long", "titles"]
     assert routing.tasks[0].shape == Shape(needs=frozenset({Ability.IMAGES}), above=1000)
@@ -298,17 +304,25 @@ def test_what_is_no_duration(text: str) -> None:
         parse_duration(text)
 
 
-def test_a_large_plan_is_checked_quickly() -> None:
+def _seconds_to_check(size: int) -> float:
+    """Of the processor, for a plan with so many users and workloads: what else a machine does is not counted."""
     data: dict[str, Any] = yaml.load(GOOD, Loader=yaml.BaseLoader)
-    data["tenants"]["acme"]["users"] = {f"u{i}": {"tier": "pro", "email": f"u{i}@acme.example"} for i in range(5_000)}
+    data["tenants"]["acme"]["users"] = {f"u{i}": {"tier": "pro", "email": f"u{i}@acme.example"} for i in range(size)}
     pattern = data["workloads"]["support-chat"]
-    data["workloads"] = {f"w{i}": pattern | {"name": f"Workload {i}"} for i in range(5_000)}
+    data["workloads"] = {f"w{i}": pattern | {"name": f"Workload {i}"} for i in range(size)}
     text = yaml.dump(data, Dumper=DUMPER, default_flow_style=None)
-    started = time.perf_counter()
+    started = time.process_time()
     checked = loads(text, today=TODAY)
-    took = time.perf_counter() - started
-    assert len(checked.snapshot.workloads) == 5_000
-    assert took < 10, f"{took:.1f} s"
+    took = time.process_time() - started
+    assert len(checked.snapshot.workloads) == size
+    return took
+
+
+def test_a_large_plan_takes_as_much_longer_as_it_is_larger() -> None:
+    _seconds_to_check(1)
+    small, large = _seconds_to_check(250), _seconds_to_check(5_000)
+    # Twenty times as long, where something that grows with the square would make it 400 times.
+    assert large < 100 * small, (small, large)
 
 
 def _routed() -> str:
@@ -457,7 +471,7 @@ DIFFERENCES: dict[str, tuple[tuple[tuple[str, str], ...], str, str, str]] = {
     "failover": ((("    gate: chat\n", "    gate: chat\n    route: {failover: [same-tier, tier budget]}\n"),), "route", "support-chat", "when a provider fails it goes on with the same tier, then tier budget instead of the same model elsewhere"),
     "tasks": ((("    gate: chat\n", "    gate: chat\n    route: {tasks: {long: {tier: budget, when: {above: 5k, without: [tools]}}}}\n"),), "route", "support-chat", "its tasks are long (budget for no tools and above 5k) instead of none"),
     "pin": ((("    gate: chat\n", "    gate: chat\n    route: {pin: [openai]}\n"),), "route", "support-chat", "pinned to openai instead of nothing"),
-    "retries": ((("    gate: chat\n", "    gate: chat\n    route: {retries: 2, retry_unsure: true}\n"),), "route", "support-chat", "tried again 2 times, even if it may have been billed instead of 0 times"),
+    "retries": ((("    gate: chat\n", "    gate: chat\n    route: {retries: 2, retry_unsure: true}\n"),), "route", "support-chat", "tried again 2 times, even if it may have been billed instead of 0 times, and once elsewhere in an outage"),
     "speaks": ((("limit_field", "speaks: [openai]\n    limit_field"),), "provider", "openai", "speaks openai, openai-embeddings, openai-responses -> openai"),
     "alias": ((("    aliases: [gpt-5-latest]\n", ""),), "model", "gpt-5-latest", "can no longer be asked for"),
     "user": ((("      alice: {tier: pro, email: alice@acme.example}", "      bob: {tier: pro}"), ("lead: alice", "lead: bob")), "user", "acme/alice", "is removed and counts as tier free"),

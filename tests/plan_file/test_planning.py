@@ -229,10 +229,10 @@ def test_a_mix_by_weight_and_by_price() -> None:
 @pytest.mark.parametrize(
     ("text", "known"),
     [
-        (GOOD, "35dc53ece18a881999bbe412d242c7975dad6b5db6da8ceaaee1c9d733100286"),
+        (GOOD, "bbe134eb3122a1e201118dda34d0d398f4bcff3606cde70f3a71e8e2f6eb3d1c"),
         (
             (ROOT / "src/upshift/cli/starter/plan.yaml").read_text(),
-            "3f7c1127751e2c9b6b4a1a4bae3a06e3ceaeee72cbb3d0b2bd83855935e921a4",
+            "104137af1d71019fdabcc7b3eaaa8aa387e051d617e2b5da7abb55cc51b1011d",
         ),
     ],
     ids=["good", "starter"],

@@ -9,7 +9,7 @@ from genai_prices import types as listed
 from genai_prices.data_snapshot import get_snapshot
 
 from upshift.model.rates import Rates
-from upshift.plan_file import prices
+from upshift.plan_file import catalogue, prices
 from upshift.traffic.price import most_rates
 from upshift.traffic.snapshot import Dialect
 
@@ -18,7 +18,7 @@ OPENAI, ANTHROPIC = "https://api.openai.com/v1", "https://api.anthropic.com"
 
 
 def test_a_listed_model_costs_what_the_list_says() -> None:
-    listing = prices.look_up(Dialect.OPENAI, OPENAI, "gpt-5-2025-08-07", TODAY)
+    listing = catalogue.look_up(Dialect.OPENAI, OPENAI, "gpt-5-2025-08-07", TODAY)
     assert listing.context == 400_000
     assert listing.card is not None
     assert listing.card.steps == (
@@ -35,7 +35,7 @@ def test_a_listed_model_costs_what_the_list_says() -> None:
 
 
 def test_long_inputs_cost_more_where_the_list_says_so() -> None:
-    card = prices.look_up(Dialect.ANTHROPIC, ANTHROPIC, "claude-sonnet-4-5-20250929", TODAY).card
+    card = catalogue.look_up(Dialect.ANTHROPIC, ANTHROPIC, "claude-sonnet-4-5-20250929", TODAY).card
     assert card is not None
     assert [step.above for step in card.steps] == [0, 200_000]
     assert [step.input for step in card.steps] == [3_000_000_000, 6_000_000_000]
@@ -45,11 +45,11 @@ def test_long_inputs_cost_more_where_the_list_says_so() -> None:
 
 @pytest.mark.parametrize("name", ["claude-haiku-4-5-banana", "claude-sonnet-9", "gpt-5", "", "x"])
 def test_a_similar_name_is_no_price(name: str) -> None:
-    assert prices.look_up(Dialect.ANTHROPIC, ANTHROPIC, name, TODAY) == prices.UNLISTED
+    assert catalogue.look_up(Dialect.ANTHROPIC, ANTHROPIC, name, TODAY) == prices.UNLISTED
 
 
 def test_an_unknown_address_is_priced_by_its_dialect_and_says_so() -> None:
-    listing = prices.look_up(Dialect.ANTHROPIC, "http://127.0.0.1:9", "claude-haiku-4-5", TODAY)
+    listing = catalogue.look_up(Dialect.ANTHROPIC, "http://127.0.0.1:9", "claude-haiku-4-5", TODAY)
     assert listing.assumed
     assert listing.card is not None
 
@@ -63,7 +63,7 @@ def _model(prices_: listed.ModelPrice | list[listed.ConditionalPrice]) -> listed
 
 
 def _first(model: listed.ModelInfo, today: date, dialect: Dialect = Dialect.OPENAI) -> Rates | None:
-    card = prices.card_of(model, dialect, "test", today)
+    card = catalogue.card_of(model, dialect, "test", today)
     return card.steps[0] if card is not None else None
 
 
@@ -113,7 +113,7 @@ def test_a_model_without_prices_is_unknown() -> None:
 
 
 def test_the_tiers_of_service_that_are_listed_have_their_own_steps() -> None:
-    card = prices.look_up(Dialect.OPENAI, OPENAI, "gpt-5", date(2026, 11, 21)).card
+    card = catalogue.look_up(Dialect.OPENAI, OPENAI, "gpt-5", date(2026, 11, 21)).card
     assert card is not None
     usual, priority, flex = card.steps[0], card.steps_of("priority"), card.steps_of("flex")
     assert priority is not None
@@ -130,7 +130,7 @@ def test_no_tier_of_service_in_the_catalogue_costs_more_than_is_held_where_nobod
     found = 0
     for provider in get_snapshot().providers:
         for model in provider.models:
-            card = prices.card_of(model, Dialect.OPENAI, "test", today)
+            card = catalogue.card_of(model, Dialect.OPENAI, "test", today)
             for name, steps in card.services if card is not None else ():
                 assert card is not None
                 most = most_rates(msgspec.structs.replace(card, services=()), 0, "unknown")

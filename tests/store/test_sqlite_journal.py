@@ -63,6 +63,7 @@ def test_a_file_of_the_first_version_gets_what_was_added(tmp_path: Path) -> None
     with sqlite3.connect(path) as db:
         for table in (*TOTALS, "feedback"):
             db.execute(f"DROP TABLE {table}")
+        db.execute("DROP INDEX budgets_current")
         db.execute("PRAGMA user_version = 1")
     db.close()
     journal = SqliteJournal(path)

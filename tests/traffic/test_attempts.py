@@ -12,7 +12,7 @@ from upshift.model.span import MICROS
 from upshift.traffic import attempts
 from upshift.traffic.attempts import MOST, Done, GiveUp, Happened, KeepWaiting, Step, Try, course
 from upshift.traffic.health import Board, State, Verdict
-from upshift.traffic.snapshot import Model, Routing
+from upshift.traffic.snapshot import Model, Routing, Unsure
 from upshift.traffic.targets import SAME_MODEL, SAME_TIER, Target
 
 
@@ -80,6 +80,10 @@ class Rehearsal:
     def trouble(self, kind: str = "connect", *, sent: bool = False) -> "Rehearsal":
         return self.tell(trouble=kind, request_sent=sent)
 
+    def cut(self) -> "Rehearsal":
+        """Its connection ends before anything of an answer has come."""
+        return self.tell(trouble="reset", request_sent=True, cut=True)
+
 
 def test_an_answer_ends_it() -> None:
     run = Rehearsal(A, B)
@@ -123,21 +127,53 @@ def test_what_may_have_been_billed_is_not_repeated_anywhere(kind: str) -> None:
     assert Rehearsal(A, B).status(504).over.why == "may-have-been-billed"
 
 
-def test_unless_the_plan_says_so_and_then_with_a_hold_of_its_own() -> None:
-    run = Rehearsal(A, B, routing=Routing(retry_unsure=True)).trouble("reset", sent=True)
+def test_a_call_that_was_cut_goes_on_once_elsewhere_with_a_hold_of_its_own() -> None:
+    run = Rehearsal(A, B, C).cut()
+    assert run.trying.target == B
+    assert run.trying.holds_anew
+    assert [each.unsure for each in run.status(200).done.trail] == [True]
+    # No third time, and never where it was cut.
+    assert Rehearsal(A, B, C).cut().cut().over.why == "may-have-been-billed"
+    assert Rehearsal(A, routing=Routing(retries=3)).cut().over.why == "every-route-failed"
+    after = Rehearsal(A, B, routing=Routing(retries=3)).cut().status(500)
+    assert after.trying.target == B
+    assert Rehearsal(A, B, routing=Routing(retry_unsure=Unsure.NEVER)).cut().over.why == "may-have-been-billed"
+
+
+def test_what_is_waited_for_in_vain_goes_on_once_the_provider_answers_nobody() -> None:
+    board = Board()
+    waiting = [Rehearsal(A, B, C, board=board) for _ in range(7)]
+    for run in waiting[:4]:
+        assert run.trouble("first_byte_timeout", sent=True).over.why == "may-have-been-billed"
+    assert waiting[4].trouble("first_byte_timeout", sent=True).trying.target == B
+    assert waiting[4].trying.holds_anew
+    assert waiting[4].trouble("first_byte_timeout", sent=True).over.why == "may-have-been-billed"
+    assert waiting[5].trouble("protocol", sent=True).over.why == "may-have-been-billed"
+    assert waiting[6].status(504).over.why == "may-have-been-billed"
+
+
+def test_of_two_that_are_cut_beside_each_other_one_goes_on() -> None:
+    run = Rehearsal(A, B, C, routing=Routing(hedge_after=2.0)).tell(2.0, slow=True)
+    assert isinstance(run.tell(target=A, trouble="reset", cut=True).step, KeepWaiting)
+    assert run.tell(target=B, trouble="reset", cut=True).over.why == "may-have-been-billed"
+
+
+@pytest.mark.parametrize("kind", ["first_byte_timeout", "reset", "protocol"])
+def test_whatever_happened_where_the_plan_says_so(kind: str) -> None:
+    run = Rehearsal(A, B, routing=Routing(retry_unsure=Unsure.ALWAYS)).trouble(kind, sent=True)
     assert run.trying.target == B
     assert run.trying.holds_anew
     assert [each.unsure for each in run.status(200).done.trail] == [True]
 
 
 def test_a_hold_that_is_free_again_is_taken_over() -> None:
-    run = Rehearsal(A, B, C, routing=Routing(retry_unsure=True)).trouble("reset", sent=True)
+    run = Rehearsal(A, B, C, routing=Routing(retry_unsure=Unsure.ALWAYS)).trouble("reset", sent=True)
     assert run.trying.holds_anew
     assert not run.status(500).trying.holds_anew
 
 
 def test_never_past_the_first_byte() -> None:
-    run = Rehearsal(A, B, routing=Routing(retry_unsure=True, retries=3))
+    run = Rehearsal(A, B, routing=Routing(retry_unsure=Unsure.ALWAYS, retries=3))
     over = run.tell(trouble="idle_timeout", request_sent=True, first_byte_seen=True).over
     assert over.why == "may-have-been-billed"
 
@@ -335,13 +371,14 @@ HAPPENINGS = st.one_of(
         st.booleans(),
         st.booleans(),
     ),
+    st.just({"trouble": "reset", "request_sent": True, "cut": True}),
     st.just({"unfit": "no"}),
     st.just({"slow": True}),
 )
 ROUTINGS = st.builds(
     Routing,
     retries=st.integers(0, 5),
-    retry_unsure=st.booleans(),
+    retry_unsure=st.sampled_from(Unsure),
     hedge_after=st.none() | st.just(2.0),
 )
 TARGETS = st.lists(
@@ -362,7 +399,7 @@ def test_every_course_ends_within_its_bounds(
     run = Rehearsal(*targets, routing=routing, deadline=deadline, chance=chance)
     in_flight: list[Target] = []
     tried: list[Target] = []
-    unsafe = False
+    unsafe, cuts = False, 0
     failing: list[dict[str, object]] = [{"status": 500} for _ in range(40)]
     for said in [*script, *failing]:
         step = run.step
@@ -383,7 +420,11 @@ def test_every_course_ends_within_its_bounds(
         ended = data.draw(st.sampled_from(in_flight)) if len(in_flight) > 1 else in_flight[0]
         in_flight.remove(ended)
         billed = bool(said.get("trouble") and said.get("request_sent")) or said.get("status") == 504
-        unsafe |= bool(said.get("first_byte_seen")) or (billed and not routing.retry_unsure)
+        cuts += bool(said.get("cut"))
+        taken = routing.retry_unsure is Unsure.ALWAYS or (
+            routing.retry_unsure is Unsure.OUTAGE and bool(said.get("cut")) and cuts == 1
+        )
+        unsafe |= bool(said.get("first_byte_seen")) or (billed and not taken)
         run.tell(0.01, target=ended, **said)
     assert isinstance(run.step, Done | GiveUp)
     assert len(tried) <= min(MOST, len(targets) + routing.retries)

@@ -19,15 +19,15 @@ from upshift.admin.feedback import BadReportsError
 from upshift.admin.feedback_routes import router as feedback_router
 from upshift.admin.interfaces import router as interfaces_router
 from upshift.admin.kept import AGAIN_SECONDS, BeingComputedError
-from upshift.admin.metrics_routes import Scrape
+from upshift.admin.metrics_routes import Readers, Scrape
 from upshift.admin.metrics_routes import router as metrics_router
+from upshift.admin.plan_views import problem_view
 from upshift.admin.playbook_routes import router as playbook_router
 from upshift.admin.portfolio_routes import router as portfolio_router
 from upshift.admin.problems import ErrorView, FieldView, problem
 from upshift.admin.reconcile_routes import router as reconcile_router
 from upshift.admin.routes import router
 from upshift.admin.vendors import router as vendors_router
-from upshift.admin.views import problem_view
 from upshift.plan_file import PlanError
 from upshift.store.backend import StoreTroubleError
 from upshift.store.verify import Verification
@@ -55,7 +55,7 @@ def create_api(
     )
     api.state.desk = desk
     api.state.verify = verify
-    api.state.scrape = scrape
+    api.state.scrape, api.state.readers = scrape, Readers()
     api.state.sign_ins = SignIns(clock)
     api.add_middleware(Wrapped)
     api.include_router(router)

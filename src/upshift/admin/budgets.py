@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 
+import msgspec
+
 from upshift.admin.desk import ActError, Actor, Desk
-from upshift.admin.views import Shown
+from upshift.admin.shown import Shown
 from upshift.model.budget import EMPTY, Balance, Bucket, BudgetKey, Claim
 from upshift.model.ids import TenantId, TierId, UserId, WorkloadId
 from upshift.model.span import Instant, Period, Window, period_of, show_instant
@@ -57,6 +59,44 @@ class BudgetView(Shown):
     """What there is to know: 70 % at this pace, 90 %, reached, degraded, metered."""
 
 
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """What a BudgetView is made of. Of thousands few are looked at closely: those alone are made views of."""
+
+    claim: Claim
+    balance: Balance
+    tier: TierId
+    ladder: Sequence[Overage]
+    now: Instant
+    limits: tuple[int | None, int | None]
+    """Tokens and nano-dollars that there are in all, with what was granted; None for no limit."""
+    share: float | None
+    """Settled and held, of the ceiling that binds first; None without any."""
+
+    @classmethod
+    def of(cls, claim: Claim, balance: Balance, tier: TierId, ladder: Sequence[Overage], now: Instant) -> "Line":
+        """Where one ceiling stands now."""
+        limit, settled, held, granted = claim.limit, balance.settled, balance.held, balance.granted
+        tokens = nano = share = None
+        if limit.tokens is not None:
+            tokens = limit.tokens + granted.tokens
+            share = _share(settled.tokens + held.tokens, tokens)
+        if limit.nano is not None:
+            nano = limit.nano + granted.nano
+            share = max(share or 0.0, _share(settled.nano + held.nano, nano))
+        return cls(claim, balance, tier, ladder, now, (tokens, nano), share)
+
+    @property
+    def reached(self) -> bool:
+        """Whether a threshold was reached of a ceiling that calls count against first."""
+        if self.claim.key.bucket is not Bucket.INCLUDED:
+            return False
+        settled, period, now = self.balance.settled, self.claim.period, self.now
+        return any(
+            most is not None and bool(alerts.due(used, most, period, now))
+            for used, most in zip((settled.tokens, settled.nano), self.limits, strict=True)
+        )
+
+
 def budgets(
     desk: Desk, actor: Actor, tenant: str | None = None, user: str | None = None, workload: str | None = None
 ) -> list[BudgetView]:
@@ -64,6 +104,13 @@ def budgets(
 
     Raises ActError before the first plan, and for names that it does not have.
     """
+    return [line_view(each) for each in lines(desk, actor, tenant, user, workload)]
+
+
+def lines(
+    desk: Desk, actor: Actor, tenant: str | None = None, user: str | None = None, workload: str | None = None
+) -> list[Line]:
+    """What `budgets` shows, to be counted and sorted first. Raises as it does."""
     if actor.tenant:
         tenant = tenant or actor.tenant
         desk.only_seen(actor, tenant)
@@ -75,11 +122,11 @@ def budgets(
         names = ", ".join(each.id for each in snapshot.workloads.values() if not tenant or tenant in each.tenants)
         raise ActError(f"no workload {workload!r} is served; there are {names}", 404)
     known = {each.key: each.balance for each in desk.journal.balances(tenant, None, workload, now)}
-    spent: dict[tuple[TenantId, WorkloadId], set[UserId]] = {}
+    spent: dict[tuple[TenantId, WorkloadId], dict[UserId, set[Bucket]]] = {}
     for key in known:
-        spent.setdefault((key.tenant, key.workload), set()).add(key.user)
+        spent.setdefault((key.tenant, key.workload), {}).setdefault(key.user, set()).add(key.bucket)
     periods = _Periods(now)
-    lines: list[BudgetView] = []
+    found: list[Line] = []
     for each in snapshot.tenants.values():
         if tenant and each.id != tenant:
             continue
@@ -87,13 +134,15 @@ def budgets(
             if each.id not in served.tenants or (workload and served.id != workload):
                 continue
             consent = in_force.consents.get((each.id, served.id))
-            for who in _users(each, spent.get((each.id, served.id), set()), user):
-                lines += _lines(each, who, served, consent, known, periods)
+            counted = spent.get((each.id, served.id), {})
+            for who in _users(each, counted.keys(), user):
+                buckets: Set[Bucket] = counted.get(who.id, frozenset())
+                found += _lines(each, who, served, consent, known, buckets, periods)
             if not user and consent is not None:
-                lines += _shared(each, served, consent, known, periods)
-    if user and not lines:
+                found += _shared(each, served, consent, known, periods)
+    if user and not found:
         raise ActError(f"no user {user!r} has a budget here", 404)
-    return lines
+    return found
 
 
 def _users(tenant: Tenant, spent: Set[UserId], only: str | None) -> Iterator[User]:
@@ -112,21 +161,22 @@ def _lines(
     workload: Workload,
     consent: Consent | None,
     known: Mapping[BudgetKey, Balance],
+    counted: Set[Bucket],
     periods: "_Periods",
-) -> Iterator[BudgetView]:
+) -> Iterator[Line]:
     """The user's own lines: the included ones always, the others once something was counted there."""
-    for claim in periods.claims(tenant, user, workload, consent):
+    for claim in periods.claims(tenant, user, workload, consent, counted):
         balance = known.get(claim.key, EMPTY)
         if claim.key.bucket is Bucket.INCLUDED or balance != EMPTY:
-            yield _line(claim, balance, user.tier, workload.gate.ladder, periods)
+            yield Line.of(claim, balance, user.tier, workload.gate.ladder, periods.now)
 
 
 def _shared(
     tenant: Tenant, workload: Workload, consent: Consent, known: Mapping[BudgetKey, Balance], periods: "_Periods"
-) -> Iterator[BudgetView]:
+) -> Iterator[Line]:
     anybody = User(ceilings.EVERYBODY, TierId(""))
     for claim in ceilings.claims(tenant, anybody, workload, Bucket.OVERAGE, consent, periods)[1:]:
-        yield _line(claim, known.get(claim.key, EMPTY), "", workload.gate.ladder, periods)
+        yield Line.of(claim, known.get(claim.key, EMPTY), anybody.tier, workload.gate.ladder, periods.now)
 
 
 class _Periods:
@@ -135,11 +185,12 @@ class _Periods:
     def __init__(self, now: Instant) -> None:
         self.now = now
         self._found: dict[tuple[Window, str], Period] = {}
-        self._resets: dict[Period, str] = {}
         self._claims: dict[tuple[TenantId, TierId, WorkloadId], list[Claim]] = {}
 
-    def claims(self, tenant: Tenant, user: User, workload: Workload, consent: Consent | None) -> Iterator[Claim]:
-        """The user's own, of all buckets."""
+    def claims(
+        self, tenant: Tenant, user: User, workload: Workload, consent: Consent | None, counted: Set[Bucket]
+    ) -> Iterator[Claim]:
+        """The user's own: the included ones, and those of the buckets in which something was counted."""
         like = tenant.id, user.tier, workload.id
         found = self._claims.get(like)
         if found is None:
@@ -151,15 +202,10 @@ class _Periods:
             ]
         for claim in found:
             key = claim.key
+            if key.bucket is not Bucket.INCLUDED and key.bucket not in counted:
+                continue
             own = BudgetKey(key.tenant, user.id, key.workload, key.bucket, key.window, key.period)
             yield Claim(own, claim.limit, claim.period)
-
-    def resets(self, period: Period) -> str:
-        """When one of them ends, written out once for all who share it."""
-        found = self._resets.get(period)
-        if found is None:
-            found = self._resets[period] = show_instant(period.end, period.zone)
-        return found
 
     def __call__(self, window: Window, zone: str) -> Period:
         found = self._found.get((window, zone))
@@ -168,21 +214,23 @@ class _Periods:
         return found
 
 
-def _line(claim: Claim, balance: Balance, tier: str, ladder: Sequence[Overage], periods: "_Periods") -> BudgetView:
-    key, limit, now = claim.key, claim.limit, periods.now
-    settled, held, granted = balance.settled, balance.held, balance.granted
+def line_view(line: Line) -> BudgetView:
+    """A line with all that there is to say of it."""
+    claim, now = line.claim, line.now
+    key, limit = claim.key, claim.limit
+    settled, held, granted = line.balance.settled, line.balance.held, line.balance.granted
     tokens = _measure(settled.tokens, held.tokens, limit.tokens, granted.tokens, claim.period, now)
     money = _measure(settled.nano, held.nano, limit.nano, granted.nano, claim.period, now)
-    steps = [each.value for each in ladder if each is not Overage.HARD_CAP]
+    steps = [each.value for each in line.ladder if each is not Overage.HARD_CAP]
     return BudgetView(
         tenant=key.tenant,
         user=key.user,
-        tier=tier,
+        tier=line.tier,
         workload=key.workload,
         bucket=key.bucket.value,
         window=key.window,
         period=key.period,
-        resets=periods.resets(claim.period),
+        resets=show_instant(claim.period.end, claim.period.zone),
         tokens=tokens,
         money=money,
         at_the_ceiling=(*steps, Overage.HARD_CAP.value),
@@ -200,9 +248,13 @@ def _measure(used: int, held: int, limit: int | None, granted: int, period: Peri
         held=held,
         limit=most,
         granted=granted,
-        share=round((used + held) / most, 4) if most else 1.0,
+        share=_share(used + held, most),
         runs_out=None if out is None else show_instant(out, period.zone),
     )
+
+
+def _share(used: int, most: int) -> float:
+    return round(used / most, 4) if most else 1.0
 
 
 _SAYS = {

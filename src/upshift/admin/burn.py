@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 
 from upshift.admin.desk import ActError, Actor, Desk
 from upshift.admin.door import admin_of, desk_of, responses
-from upshift.admin.views import Shown
+from upshift.admin.shown import Shown
 from upshift.model.money import NANO_PER_DOLLAR, Nano
 from upshift.model.span import Window, period_of, to_datetime, to_instant
 from upshift.planning.burn import Burn, Year, burn_many

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, time
 from functools import partial
 
 from upshift.admin.desk import Desk
-from upshift.admin.views import Shown
+from upshift.admin.shown import Shown
 from upshift.model.ids import WorkloadId
 from upshift.model.quarter import Month, Quarter
 from upshift.model.span import Instant, to_instant

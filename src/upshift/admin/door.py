@@ -85,15 +85,20 @@ def _found(
         return error
 
 
-async def _open(request: Request) -> None:
+async def opened(request: Request) -> None:
     """Refuses an address before its key is looked at."""
     request.app.state.sign_ins.check(_address(request))
 
 
 async def holder_of(
-    request: Request, _: Annotated[None, Depends(_open)], found: Annotated[Actor | ActError, Depends(_found)]
+    request: Request, _: Annotated[None, Depends(opened)], found: Annotated[Actor | ActError, Depends(_found)]
 ) -> Actor:
     """Whoever is asking, with any role but a caller's. Raises ActError 401 or 403, and TooManyFailuresError."""
+    return admitted(request, found)
+
+
+def admitted(request: Request, found: Actor | ActError) -> Actor:
+    """Whoever was found; a key that is none is counted. Raises the error that was found instead."""
     if isinstance(found, ActError):
         if found.status == 401:
             request.app.state.sign_ins.failed(_address(request))

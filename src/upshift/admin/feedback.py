@@ -5,7 +5,7 @@ from typing import assert_never
 
 from upshift.admin.desk import ActError, Actor, Desk
 from upshift.admin.moments import past
-from upshift.admin.views import Shown
+from upshift.admin.shown import Shown
 from upshift.model.feedback import (
     About,
     Delivery,

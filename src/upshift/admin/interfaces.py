@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from upshift.admin.desk import ActError, Actor, Desk
 from upshift.admin.door import desk_of, holder_of, planner_of, responses
 from upshift.admin.moments import past
-from upshift.admin.views import Shown
+from upshift.admin.shown import Shown
 from upshift.model.contract import A2A, BROKEN_BECAUSE, TASK_FAILED, Activation, Direction, Interface
 from upshift.model.ids import AgentId
 from upshift.model.key import Role

@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
@@ -49,12 +49,11 @@ class Kept(Generic[V]):
                     self._kept.popitem(last=False)
             else:
                 self._kept.move_to_end(asked)
-        try:
-            return found.result(self._patience)
-        except TimeoutError:
-            if found.done():
-                raise
-            raise BeingComputedError from None
+        # Asked apart from its result: it may be done just after nobody waits any more, or itself have run out of time.
+        made, _ = wait((found,), self._patience)
+        if not made:
+            raise BeingComputedError
+        return found.result()
 
     def _make(self, asked: Hashable, into: Future[V], make: Callable[[], V]) -> None:
         try:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from upshift.admin.desk import Actor, Desk
 from upshift.admin.moments import past
-from upshift.admin.views import Shown
+from upshift.admin.shown import Shown
 from upshift.evidence.measurement import Kind, Measurement, Of, Scope, Span, measure
 from upshift.evidence.metrics import METRICS, Recorded, observe, select
 from upshift.evidence.metrics import metric as metric_named

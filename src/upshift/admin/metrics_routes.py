@@ -4,11 +4,17 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials
 from starlette.responses import Response
 
-from upshift.admin.desk import ActError, Actor
-from upshift.admin.door import holder_of, responses
+from upshift.admin.desk import ActError, Actor, Desk
+from upshift.admin.door import BEARER, admitted, desk_of, opened, responses
 from upshift.model.key import Role
+from upshift.model.span import MICROS, Instant
+from upshift.store.backend import StoreTroubleError
+from upshift.traffic.identify import digest
+
+_REMEMBERED = 3600 * MICROS
 
 Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 """The metrics in the format that an accept header asks for, and its content type."""
@@ -16,11 +22,59 @@ Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 router = APIRouter(responses=responses(401, 403, 429))
 
 
-def reader_of(actor: Annotated[Actor, Depends(holder_of)]) -> Actor:
-    """An admin of the installation, or a machine with a key for nothing else. Raises ActError 403 for all others."""
-    if actor.role not in (Role.ADMIN, Role.METRICS):
-        raise ActError(f"the metrics are not for keys with the role {actor.role}: issue one with the role metrics", 403)
-    return actor
+class Readers:
+    """Who was let in lately, by their keys: they are also while the database cannot be read, which has the keys.
+
+    That it cannot be read is what the metrics have to tell them.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[str, tuple[Instant, Actor]] = {}
+
+    def actor_of(self, desk: Desk, secret: str) -> Actor:
+        """An admin of the installation, or a machine with a key for nothing else.
+
+        Raises ActError for all others, and StoreTroubleError for who was not let in within the last hour.
+        """
+        key = digest(secret)
+        try:
+            actor = desk.actor_with(key)
+        except StoreTroubleError:
+            until, known = self._until.get(key, (0, None))
+            if known is None or desk.now() >= until:
+                raise
+            return known
+        except ActError:
+            self._until.pop(key, None)
+            raise
+        if actor.role not in (Role.ADMIN, Role.METRICS):
+            raise ActError(
+                f"the metrics are not for keys with the role {actor.role}: issue one with the role metrics", 403
+            )
+        self._until[key] = desk.now() + _REMEMBERED, actor
+        return actor
+
+
+def _found(
+    request: Request,
+    desk: Annotated[Desk, Depends(desk_of)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)],
+) -> Actor | ActError:
+    if credentials is None:
+        return ActError("send an admin key as 'Authorization: Bearer KEY'", 401)
+    readers = request.app.state.readers
+    assert isinstance(readers, Readers)
+    try:
+        return readers.actor_of(desk, credentials.credentials)
+    except ActError as error:
+        return error
+
+
+async def reader_of(
+    request: Request, _: Annotated[None, Depends(opened)], found: Annotated[Actor | ActError, Depends(_found)]
+) -> Actor:
+    """Whoever may read the metrics. Raises ActError 401 or 403, TooManyFailuresError and StoreTroubleError."""
+    return admitted(request, found)
 
 
 @router.get("/metrics", response_class=Response)

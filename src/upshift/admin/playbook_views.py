@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from upshift.admin.playbooks import UPGRADE, Unreadable
-from upshift.admin.views import Shown
+from upshift.admin.shown import Shown
 from upshift.model.key import Role
 from upshift.model.span import Instant, show_instant
 from upshift.playbook.advance import FREEZE, gate, judged

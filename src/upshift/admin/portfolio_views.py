@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from upshift.admin.desk import Desk
 from upshift.admin.portfolio import Signed, show_amount
+from upshift.admin.shown import Shown
 from upshift.admin.signed import draws, judged, signed_until
-from upshift.admin.views import Shown
 from upshift.model.quarter import Quarter
 from upshift.model.span import show_instant
 from upshift.planning.buffer import Reserve

@@ -5,7 +5,8 @@ from http import HTTPStatus
 
 from starlette.responses import Response
 
-from upshift.admin.views import ProblemView, Shown
+from upshift.admin.plan_views import ProblemView
+from upshift.admin.shown import Shown
 
 
 class FieldView(Shown):

@@ -5,7 +5,8 @@ import io
 
 from upshift.admin.reconciling import Correction, Reconciled
 from upshift.admin.reports import harmless
-from upshift.admin.views import Shown, usd
+from upshift.admin.shown import Shown
+from upshift.admin.views import usd
 from upshift.model.budget import Amount
 from upshift.model.money import Nano
 from upshift.model.span import Instant, show_instant

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from upshift.admin.desk import Actor, Desk
 from upshift.admin.moments import past, zone_of
-from upshift.admin.views import Shown, usd
+from upshift.admin.shown import Shown
+from upshift.admin.views import usd
 from upshift.model.span import Instant, Window, period_of, show_instant, to_datetime
 from upshift.store.journal import Dimension, Used
 

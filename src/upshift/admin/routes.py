@@ -14,12 +14,12 @@ from upshift.admin.costs import costs_moved
 from upshift.admin.desk import ActError, Actor, Desk
 from upshift.admin.door import actor_of, admin_of, desk_of, responses
 from upshift.admin.moments import future, span_seconds
+from upshift.admin.plan_views import CheckView, check_view
 from upshift.admin.rolling_back import former, roll_back
 from upshift.admin.views import (
     AlertView,
     AppliedView,
     CallView,
-    CheckView,
     ConsentView,
     DecisionView,
     DeedView,
@@ -32,7 +32,6 @@ from upshift.admin.views import (
     applied_view,
     applied_views,
     call_view,
-    check_view,
     consent_view,
     decision_view,
     deed_view,
@@ -284,7 +283,8 @@ def usage(
     if form is Form.CSV:
         headers = {"content-disposition": 'attachment; filename="usage.csv"'}
         return Response(reports.to_csv(view), media_type="text/csv; charset=utf-8", headers=headers)
-    return view
+    # Thousands of rows are written at once: the framework would check and copy each of them first.
+    return Response(view.model_dump_json(), media_type="application/json")
 
 
 @router.get("/calls", responses=responses(400, 404))

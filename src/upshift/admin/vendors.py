@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Query
 from upshift.admin.desk import Actor, Desk
 from upshift.admin.door import admin_of, desk_of, responses
 from upshift.admin.moments import past
-from upshift.admin.views import Shown, usd
+from upshift.admin.shown import Shown
+from upshift.admin.views import usd
 from upshift.model.span import Window, period_of, show_instant
 from upshift.store.journal import Dimension
 from upshift.traffic import vendors as rules

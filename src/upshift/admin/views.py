@@ -3,22 +3,16 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
-
+from upshift.admin.plan_views import ProblemView, problem_view
+from upshift.admin.shown import Shown
 from upshift.model.entry import Adjust, Decision, Grant
 from upshift.model.key import Key
 from upshift.model.metered import Metered
 from upshift.model.money import dollars
 from upshift.model.span import Instant, show_instant
-from upshift.plan_file import Checked, Consequence, Problem
+from upshift.plan_file import Checked, Consequence
 from upshift.store.journal import Applied, Journal, OptIn, Raised
 from upshift.store.verify import Verification
-
-
-class Shown(BaseModel):
-    """Base of what is shown. Instants are ISO 8601 with offset; nano-dollars are billionths of a US dollar."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
 class KeyState(StrEnum):
@@ -88,29 +82,6 @@ class AppliedView(Shown):
     """The number of the former plan that this is, where it was put in force again; null where that is not so."""
 
 
-class ProblemView(Shown):
-    """One thing to look at in a plan."""
-
-    severity: str
-    """An error keeps a plan from being applied; a warning does not."""
-    file: str
-    """The file it is in."""
-    line: int
-    """From 1."""
-    column: int
-    """From 1."""
-    path: str
-    """Where in the plan, like workloads.support-chat.gate."""
-    value: str
-    """What was written; empty for secrets."""
-    what: str
-    """What is wrong with it."""
-    expected: str
-    """What would be right."""
-    remedy: str
-    """What to do."""
-
-
 class ConsequenceView(Shown):
     """One thing that a change of plan does."""
 
@@ -121,21 +92,6 @@ class ConsequenceView(Shown):
     """Whom or what it meets."""
     text: str
     """In words."""
-
-
-class CheckView(Shown):
-    """What a check of a plan found."""
-
-    ok: bool
-    """Whether it may be applied."""
-    hash: str
-    """The hash it would have; empty when it is not ok."""
-    problems: tuple[ProblemView, ...]
-    """Errors and warnings, in the order of the text."""
-    not_served: tuple[str, ...] = ()
-    """Workloads that are not committed, and therefore not served."""
-    lacking: dict[str, tuple[str, ...]] = {}
-    """What the capacity estimate of each of them lacks, in words; those whose estimate is complete are left out."""
 
 
 class DifferenceView(Shown):
@@ -419,31 +375,6 @@ def applied_views(journal: Journal) -> list[AppliedView]:
         for each in journal.decisions(["plan-applied"], len(plans) + 1)
     }
     return [applied_view(each, found if isinstance(found := told.get(each.number), int) else None) for each in plans]
-
-
-def problem_view(problem: Problem) -> ProblemView:
-    return ProblemView(
-        severity=problem.severity.value,
-        file=problem.file,
-        line=problem.line,
-        column=problem.column,
-        path=problem.path,
-        value=problem.value,
-        what=problem.what,
-        expected=problem.expected,
-        remedy=problem.remedy,
-    )
-
-
-def check_view(checked: Checked) -> CheckView:
-    """Of a plan that may be applied."""
-    return CheckView(
-        ok=True,
-        hash=checked.snapshot.hash,
-        problems=tuple(map(problem_view, checked.warnings)),
-        not_served=tuple(each.workload for each in checked.not_served),
-        lacking={each.workload: each.lacks for each in checked.not_served if each.lacks},
-    )
 
 
 def difference_view(

@@ -41,6 +41,10 @@ HIDDEN = {
 
 
 PLAN_COMMANDS: dict[str, tuple[str, str]] = {
+    "check": ("upshift.cli.plan_check", "Check a plan without a database; every problem with its place."),
+    "show": ("upshift.cli.plan_show", "The plan in force."),
+    "history": ("upshift.cli.plan_history", "Every plan that was put in force, the latest first."),
+    "schema": ("upshift.cli.plan_schema", "The JSON Schema of a plan, for editors. Always JSON."),
     "diff": ("upshift.cli.plan_diff", "What applying a plan would change, for whom, and what it costs."),
     "apply": ("upshift.cli.plan_apply", "Put a plan in force; running gateways take it up within a second."),
     "forecast": ("upshift.cli.plan_forecast", "Tokens, machines and people that a plan will need, with intervals."),
@@ -78,6 +82,6 @@ class LazyGroup(TyperGroup):
 
 
 class PlanGroup(LazyGroup):
-    """The commands on plans; those that forecast load what is slow to load."""
+    """The commands on plans."""
 
     known = PLAN_COMMANDS

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from upshift.cli.plan import read
+from upshift.cli.plan_reading import read
 from upshift.cli.terminal import DEFAULT_DB, Db, Json, desk_at, emit, err, fail, failing
 from upshift.engine import discover as local
 from upshift.engine.discover import Found

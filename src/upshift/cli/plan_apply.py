@@ -7,7 +7,7 @@ from rich.text import Text
 
 from upshift.admin.costs import costs_moved
 from upshift.admin.views import difference_view
-from upshift.cli.plan import Files, read, show_consequences, show_problems, show_refusals
+from upshift.cli.plan_reading import Files, read, show_consequences, show_problems, show_refusals
 from upshift.cli.terminal import DEFAULT_DB, Db, Json, Yes, desk_at, emit, err, local_admin, out
 from upshift.model.quarter import Month
 

@@ -23,7 +23,7 @@ from upshift.cli.forecasting import (
     terms_of,
     write,
 )
-from upshift.cli.plan import read
+from upshift.cli.plan_reading import read
 from upshift.cli.plan_whatif import show_comparison
 from upshift.cli.terminal import Json, emit, out
 from upshift.planning.forecast import DRAWS, MONTHS

@@ -4,7 +4,7 @@ import typer
 
 from upshift.admin.costs import costs_moved
 from upshift.admin.views import difference_view
-from upshift.cli.plan import Files, read, show_consequences, show_problems, show_refusals
+from upshift.cli.plan_reading import Files, read, show_consequences, show_problems, show_refusals
 from upshift.cli.terminal import DEFAULT_DB, Db, Json, desk_at, emit, out
 from upshift.model.quarter import Month
 

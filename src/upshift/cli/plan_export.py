@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from upshift.cli.plan import Files, read
+from upshift.cli.plan_reading import Files, read
 from upshift.cli.plan_sheets import SHEETS, book_of, plan_files, text_of, tree_of
 from upshift.cli.terminal import Json, emit, err, fail, failing, out, table
 from upshift.sheets import csv_text, xlsx_book

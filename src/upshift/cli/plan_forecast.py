@@ -27,7 +27,7 @@ from upshift.cli.forecasting import (
     terms_of,
     write,
 )
-from upshift.cli.plan import Files, read
+from upshift.cli.plan_reading import Files, read
 from upshift.cli.terminal import Json, desk_at, emit, out, table
 from upshift.planning.budgets import Forecast, Quantiles
 from upshift.planning.drawn import Drawn

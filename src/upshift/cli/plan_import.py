@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.text import Text
 
-from upshift.cli.plan import read, show_problems
+from upshift.cli.plan_reading import read, show_problems
 from upshift.cli.plan_sheets import plan_files, text_of, tree_of
 from upshift.cli.terminal import Json, Yes, emit, err, fail, failing, meaning, out, table
 from upshift.plan_file import PlanError, Problem, Severity, loads

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from upshift.admin.calibrated import CalibrationView, calibrated
 from upshift.admin.portfolio_views import PortfolioView, ReasonView, SignatureView, review
-from upshift.cli.plan import read
 from upshift.cli.plan_buffer import show_draws
+from upshift.cli.plan_reading import read
 from upshift.cli.terminal import DEFAULT_DB, Db, Json, desk_at, emit, out, table
 from upshift.model.tokens import show_tokens
 from upshift.planning.outline import BudgetLine

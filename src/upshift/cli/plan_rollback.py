@@ -7,7 +7,7 @@ from rich.text import Text
 
 from upshift.admin.rolling_back import former, roll_back, rolled_back
 from upshift.admin.views import rolled_back_view
-from upshift.cli.plan import show_consequences
+from upshift.cli.plan_reading import show_consequences
 from upshift.cli.terminal import DEFAULT_DB, Db, Json, Yes, desk_at, emit, err, local_admin, out
 from upshift.model.span import show_instant
 

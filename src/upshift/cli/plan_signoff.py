@@ -12,7 +12,7 @@ from rich.text import Text
 from upshift.admin import portfolio
 from upshift.admin.desk import Actor, Desk
 from upshift.admin.portfolio_views import SignedView, signed_view, to_approve, withdrawn_view
-from upshift.cli.plan import read
+from upshift.cli.plan_reading import read
 from upshift.cli.terminal import DEFAULT_DB, Db, Json, Yes, desk_at, emit, err, fail, meaning, out, table
 from upshift.model.quarter import parse_quarter
 from upshift.planning.outline import BudgetLine, Outline

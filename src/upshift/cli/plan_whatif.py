@@ -24,7 +24,7 @@ from upshift.cli.forecasting import (
     terms_of,
     write,
 )
-from upshift.cli.plan import read
+from upshift.cli.plan_reading import read
 from upshift.cli.terminal import Json, emit, err, out, table
 from upshift.planning.changes import ChangeError, apply_changes
 from upshift.planning.forecast import DRAWS, MONTHS

@@ -14,6 +14,7 @@ from rich.text import Text
 from upshift.admin import playbooks
 from upshift.admin.desk import ActError, Actor, Desk
 from upshift.admin.moments import future
+from upshift.admin.plan_views import problem_view
 from upshift.admin.playbook_views import (
     UNREADABLE,
     ExplainView,
@@ -25,8 +26,7 @@ from upshift.admin.playbook_views import (
     listed,
     run_view,
 )
-from upshift.admin.views import problem_view
-from upshift.cli.plan import show_problems
+from upshift.cli.plan_reading import show_problems
 from upshift.cli.plan_signoff import Secret, holder
 from upshift.cli.terminal import DEFAULT_DB, Db, Json, Yes, desk_at, emit, err, failing, local_admin, meaning, out
 from upshift.cli.terminal import table as table_of

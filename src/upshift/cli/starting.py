@@ -20,7 +20,7 @@ from upshift.admin.desk import Desk
 from upshift.app import Gateway, channels, run_gateway
 from upshift.cli.child import Child
 from upshift.cli.logs import configure
-from upshift.cli.plan import read, show_consequences, show_problems
+from upshift.cli.plan_reading import read, show_consequences, show_problems
 from upshift.cli.terminal import desk_at, err, fail, failing, local_admin, meaning, out
 from upshift.cli.workers import run_workers
 from upshift.settings import LIVE_FOLDER, PREFIX, Settings, from_environment, to_environment

@@ -20,7 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from upshift.admin.desk import ActError, Desk
 from upshift.admin.door import SignIns, TooManyFailuresError
 from upshift.admin.kept import AGAIN_SECONDS, BeingComputedError
-from upshift.console.door import OwnBudgetOnlyError, SignInNeededError, present
+from upshift.console.away import Away, Look, looked
+from upshift.console.door import OwnBudgetOnlyError, SignInNeededError, present, signed_in
 from upshift.console.forecasts import Forecasts
 from upshift.console.frame import Entry, Frame
 from upshift.console.live import Feed
@@ -102,10 +103,12 @@ def create_console(
     oidc: Provider | None = None,
     url: str = "",
     embed: str = "",
+    look: Look | None = None,
 ) -> FastAPI:
     """The console over a desk, to be mounted at /console. `clock` in seconds times sessions; `verify` reads all.
 
     `sign_ins` counts wrong keys where the API beside it counts them too: an address has one count.
+    `look` says how the processes of this machine are doing.
     `url` is where browsers find it, where that is not what requests say; `embed` the sites that may frame the widget.
     Raises ValueError for sites that are none.
     """
@@ -113,7 +116,7 @@ def create_console(
         raise ValueError(f"UPSHIFT_CONSOLE_EMBED={embed!r}: name sites, like https://intranet.example.org")
     console = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     state = console.state
-    state.desk, state.verify = desk, verify
+    state.desk, state.verify, state.look = desk, verify, look
     state.oidc, state.url = oidc, url.rstrip("/")
     state.sessions, state.sign_ins = Sessions(clock), sign_ins or SignIns(clock)
     state.frame = Frame(Jinja2Templates(_HERE / "templates"), MENU)
@@ -179,7 +182,7 @@ async def _computing(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    headers = {}
+    headers, away = {}, None
     match error:
         case ActError():
             status, text = error.status, str(error)
@@ -191,12 +194,14 @@ async def _failed(request: Request, error: Exception) -> Response:
         case StoreTroubleError():
             log.error("console.store", problem=str(error))
             status, text = 503, "The database cannot be read or written at the moment. Try again in a second."
+            if signed_in(request):
+                away = await looked(request)
         case RequestValidationError():
             found = "; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
             status, text = 422, found
         case _:
             status, text = 400, str(error)
-    return _page(request, status, text, headers)
+    return _page(request, status, text, headers, away)
 
 
 async def _bug(request: Request, error: Exception) -> Response:
@@ -205,13 +210,13 @@ async def _bug(request: Request, error: Exception) -> Response:
     return _page(request, 500, "Something went wrong here. The log says what.", _HEADERS)
 
 
-def _page(request: Request, status: int, text: str, headers: Mapping[str, str]) -> Response:
+def _page(request: Request, status: int, text: str, headers: Mapping[str, str], away: Away | None = None) -> Response:
     frame: Frame = request.app.state.frame
     try:
         seat = present(request, request.app.state.desk)
     except (SignInNeededError, StoreTroubleError):
         seat = None
     template = "_problem.html" if request.headers.get("hx-request") else "problem.html"
-    answer = frame.page(request, seat, template, {"status": status, "text": text}, status)
+    answer = frame.page(request, seat, template, {"status": status, "text": text, "away": away}, status)
     answer.headers.update(headers)
     return answer

@@ -1,7 +1,8 @@
 """Which calls closed since one last looked, for however many look on, and was that all of them?"""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 import msgspec
 import structlog
@@ -9,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from upshift.admin.desk import Desk
 from upshift.store.backend import StoreTroubleError
-from upshift.store.journal import Call
+from upshift.store.journal import Call, Dimension
 
 log = structlog.get_logger()
 
@@ -17,6 +18,7 @@ LIVE_SECONDS = 1.0
 _PAGE = 250
 _MOST = 5_000
 """Calls of one look; at more in a second, the earlier ones of it are not read."""
+_ALL: Mapping[Dimension, str] = MappingProxyType({})
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -29,6 +31,12 @@ class Batch(msgspec.Struct, frozen=True):
     """Whether there were more than are read in one look."""
     trouble: bool = False
     """Whether the ledger could not be read; what closed meanwhile comes with the next look."""
+    after: int = -1
+    """The entry after which they are,"""
+    upto: int = -1
+    """and the one up to which; -1 while that is not known."""
+    late: int = 0
+    """How many of them closed before the look before: whoever joins may have come from there."""
 
 
 async def _a_second() -> None:
@@ -50,10 +58,13 @@ class Feed:
         self._reader: asyncio.Task[None] | None = None
         self._watching = 0
 
-    async def batches(self) -> AsyncGenerator[Batch, None]:
+    async def batches(
+        self, since: int | None = None, where: Mapping[Dimension, str] = _ALL
+    ) -> AsyncGenerator[Batch, None]:
         """Every second the calls that closed in it; nothing is read while nobody listens.
 
-        Who is slower than that misses some: their numbers tell.
+        Who has seen all up to the entry `since` gets with the first what closed after that and matches `where`, so that
+        between a page and its stream nothing is lost. Who is slower than a second misses some: their numbers tell.
         """
         self._watching += 1
         if self._reader is None:
@@ -65,9 +76,26 @@ class Feed:
                     while self._batch is batch:
                         await self._news.wait()
                     batch = self._batch
-                yield batch
+                told = batch
+                if since is not None and not batch.trouble:
+                    told = await self._joined(batch, since, where)
+                    since = None if batch.upto >= since and not told.trouble else since
+                yield told
         finally:
             self._watching -= 1
+
+    async def _joined(self, batch: Batch, since: int, where: Mapping[Dimension, str]) -> Batch:
+        """A look as it is for whoever has seen all up to an entry."""
+        if since >= batch.after:
+            return msgspec.structs.replace(batch, calls=tuple(each for each in batch.calls if each.seq > since))
+        try:
+            late, more = await run_in_threadpool(self._closed, since, batch.after + 1, where)
+        except StoreTroubleError as error:
+            log.warning("console.live", problem=str(error))
+            return Batch(batch.number, trouble=True)
+        return msgspec.structs.replace(
+            batch, calls=(*batch.calls, *late), more=batch.more or more, late=len(late)
+        )  # fmt: skip
 
     async def _read(self) -> None:
         try:
@@ -87,21 +115,25 @@ class Feed:
 
     def _since(self) -> Batch:
         """What closed since the last look; the first one only finds where to begin."""
-        number, journal = self._batch.number + 1, self._desk.journal
+        number = self._batch.number + 1
         if self._last < 0:
-            newest = journal.calls({}, 1)
+            newest = self._desk.journal.calls({}, 1)
             self._last = newest[0].seq if newest else 0
-            return Batch(number)
+            return Batch(number, after=self._last, upto=self._last)
+        after = self._last
+        found, more = self._closed(after, None, _ALL)
+        if found:
+            self._last = found[0].seq
+        return Batch(number, tuple(found), more, after=after, upto=self._last)
+
+    def _closed(self, after: int, before: int | None, where: Mapping[Dimension, str]) -> tuple[list[Call], bool]:
+        """The calls of entries between two, the latest first; and whether there are more than are read."""
         found: list[Call] = []
-        before = None
         while len(found) < self._most:
-            page = journal.calls({}, self._page, before)
-            fresh = [each for each in page if each.seq > self._last]
+            page = self._desk.journal.calls(where, self._page, before)
+            fresh = [each for each in page if each.seq > after]
             found += fresh
             if len(fresh) < self._page:
                 break
             before = fresh[-1].seq
-        more = len(found) >= self._most
-        if found:
-            self._last = found[0].seq
-        return Batch(number, tuple(found), more)
+        return found, len(found) >= self._most

@@ -25,7 +25,11 @@ _PROCESS = ("process", "pid")
 
 
 def exposed(follower: Follower, seen: Seen, accept: str) -> tuple[bytes, str]:
-    """The metrics in the format that `accept` asks for, Prometheus text or OpenMetrics, and its content type."""
+    """The metrics in the format that `accept` asks for, Prometheus text or OpenMetrics, and its content type.
+
+    Blocking: what is new in the ledger is read first.
+    """
+    follower.refresh()
     found: list[Metric] = []
 
     def read(totals: Totals, seq: int, at: Instant) -> None:
@@ -183,6 +187,18 @@ _OF_ALL: tuple[_Figure, ...] = (
     (
         "upshift_ledger_database_away", "1 while entries go to a log on the keeper's own disk instead of the database.",
         lambda each: None if each.books is None else float(each.books.away),
+    ),
+    (
+        "upshift_ledger_away_since_timestamp_seconds", "Since when they do.",
+        lambda each: None if each.books is None or each.books.away_since is None else each.books.away_since / MICROS,
+    ),
+    (
+        "upshift_ledger_owed_entries", "Entries in that log that the database does not have yet, as the keeper knows.",
+        lambda each: None if each.books is None else each.books.owed,
+    ),
+    (
+        "upshift_ledger_told_timestamp_seconds", "When the database was last told all that was in that log.",
+        lambda each: None if each.books is None or each.books.told is None else each.books.told / MICROS,
     ),
     (
         "upshift_ledger_unwritten_entries", "Entries that are not known to be on disk.",

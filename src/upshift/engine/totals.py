@@ -3,19 +3,17 @@
 import asyncio
 import re
 import threading
-from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import structlog
 
-from upshift.engine.follow import calls_after, last_call
-from upshift.model.metered import Metered
+from upshift.engine.follow import last_call
 from upshift.model.span import MICROS, Instant
 from upshift.model.tokens import NO_USAGE, Usage
 from upshift.store.backend import StoreTroubleError
 from upshift.store.entries import CALLS
-from upshift.store.journal import Dimension, Journal, Used
+from upshift.store.journal import Bounds, Dimension, Journal, Spread, Tally, Used
 
 log = structlog.get_logger()
 
@@ -36,8 +34,11 @@ _BY = (
     Dimension.BUCKET,
     Dimension.REASON,
 )
+_BOUNDS = Bounds(tuple(round(each * MICROS) for each in DURATIONS), tuple(round(each * MICROS) for each in OVERHEADS))
+_PIECE = 20_000
+"""So many entries at most are read at once: others wait for their turn with the journal."""
 _LOOK_BACK = 600
-"""Seconds before now from which on calls are added one by one, the first time."""
+"""Seconds before now from which on the ledger's entries are read and not its totals, the first time."""
 _SKEW = 300
 """So many seconds at most are the clocks of gateways apart, or set back."""
 _PLAIN = re.compile(r"[\w .:@/+-]{0,100}")
@@ -77,9 +78,10 @@ class Histogram:
         """Of values above the bound before, and not above this one; the last is of those above all."""
         self.sum_us = 0
 
-    def add(self, us: int) -> None:
-        self.counts[bisect_left(self.bounds, us / MICROS)] += 1
-        self.sum_us += us
+    def add(self, spread: Spread) -> None:
+        """Add times that were counted by the same bounds."""
+        self.counts = [one + other for one, other in zip(self.counts, spread.counts, strict=True)]
+        self.sum_us += spread.total
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -110,7 +112,7 @@ class Totals:
         self.alerts: dict[tuple[str, str, int], int] = {}
         """How many were raised, by tenant, workload and threshold."""
 
-    def take(self, used: Used) -> None:
+    def take(self, used: Used | Tally) -> None:
         """Add what calls of one group add up to; `used.group` is in the order of `Group`."""
         total = self._total(Group(*used.group))
         total.calls += used.calls
@@ -119,39 +121,20 @@ class Totals:
         total.unknown_cost += used.unknown_cost
         total.counted += used.counted
 
-    def add(self, record: Metered) -> None:
-        """Add one call."""
-        total = self._total(
-            Group(
-                record.tenant,
-                record.workload,
-                record.served_model,
-                record.provider,
-                record.outcome.value,
-                record.bucket.value,
-                record.reason,
-            )
-        )
-        total.calls += 1
-        total.usage += record.usage
-        total.cost += record.cost or 0
-        total.unknown_cost += record.cost is None
-        total.counted += record.counted
-
-    def time(self, record: Metered) -> None:
-        """Add how long one call took."""
-        self.overhead.add(record.overhead_us)
-        if not record.provider:
+    def time(self, tally: Tally) -> None:
+        """Add how long calls of one group took."""
+        self.overhead.add(tally.overhead)
+        group = Group(*tally.group)
+        if not group.provider:
             return
-        route = Route(_plain(record.workload), _plain(record.served_model), _plain(record.provider))
+        route = Route(_plain(group.workload), _plain(group.model), _plain(group.provider))
         times = self.times.get(route)
         if times is None:
             if len(self.times) >= self._most:
                 route = Route(OTHER, OTHER, OTHER)
             times = self.times.setdefault(route, Times())
-        times.duration.add(record.latency_us)
-        if record.first_byte_us:
-            times.first_byte.add(record.first_byte_us)
+        times.duration.add(tally.duration)
+        times.first_byte.add(tally.first_byte)
 
     def _total(self, group: Group) -> Total:
         found = self.groups.get(group)
@@ -173,12 +156,14 @@ class Unsettled(Exception):  # noqa: N818 - no error: a second look is needed
 
 
 class Follower:
-    """Keeps Totals up to date. `tick` and `watch` are for one thread at a time; `look` is for any."""
+    """Keeps Totals up to date. Its methods are for any thread."""
 
     def __init__(self, journal: Journal, now: Callable[[], Instant], most: int = MOST_GROUPS) -> None:
         self._journal = journal
         self._now = now
         self._most = most
+        self._reading = threading.Lock()
+        """Whoever has it reads the ledger."""
         self._turn = threading.Lock()
         self._totals: Totals | None = None
         self._seq = self._alert = 0
@@ -192,23 +177,23 @@ class Follower:
             read(self._totals, self._seq, self._at)
             return True
 
-    def tick(self) -> int:
-        """Add what is new; returns how many calls that were. Blocking. Raises StoreTroubleError."""
-        now = self._now()
+    def refresh(self) -> None:
+        """Add what is new for somebody who is about to look. Blocking.
+
+        Not while the ledger is summed up for the first time, nor what cannot be read now: `look` says as of when.
+        """
         if self._totals is None:
-            return self._begin(now)
-        added = 0
-        for seq, calls in calls_after(self._journal, self._seq, last_call(self._journal)):
-            with self._turn:
-                for call in calls:
-                    self._totals.add(call.record)
-                    self._totals.time(call.record)
-                self._seq = seq
-            added += len(calls)
-        with self._turn:
-            self._ring(self._totals)
-            self._at = now
-        return added
+            return
+        try:
+            self.tick()
+        except StoreTroubleError as error:
+            log.warning("metrics.behind", problem=str(error))
+
+    def tick(self) -> int:
+        """Add what is new; returns how many calls that was. Blocking. Raises StoreTroubleError."""
+        with self._reading:
+            now = self._now()
+            return self._begin(now) if self._totals is None else self._go_on(self._totals, now)
 
     async def watch(self, every_seconds: float) -> None:
         """Tick for ever; run as a task."""
@@ -219,8 +204,22 @@ class Follower:
                 log.warning("metrics.behind", problem=str(error))
             await asyncio.sleep(every_seconds)
 
+    def _go_on(self, totals: Totals, now: Instant) -> int:
+        added = 0
+        for end, tallies in _tallies(self._journal, self._seq, last_call(self._journal)):
+            with self._turn:
+                for tally in tallies:
+                    totals.take(tally)
+                    totals.time(tally)
+                    added += tally.calls
+                self._seq = end
+        with self._turn:
+            self._ring(totals)
+            self._at = now
+        return added
+
     def _begin(self, now: Instant) -> int:
-        """Sum up what there is. Where calls from long ago end meanwhile, again with more of them one by one."""
+        """Sum up what there is. Where calls from long ago end meanwhile, again with more of it from its entries."""
         look_back = _LOOK_BACK
         while True:
             try:
@@ -234,7 +233,7 @@ class Follower:
         return sum(each.calls for each in totals.groups.values())
 
     def _whole(self, since: Instant) -> tuple[Totals, int]:
-        """All calls up to one entry: as totals where they began before `since`, the others one by one.
+        """All calls up to one entry: as totals where they began before `since`, the others from their entries.
 
         Raises Unsettled where a call that began before was closed while the totals were read.
         """
@@ -243,14 +242,13 @@ class Follower:
         for used in journal.usage(_BY, 0, since, latencies=False) if since else ():
             totals.take(used)
         until = last_call(journal)
+        if _calls(journal, before, until, 0) != _calls(journal, before, until, since):
+            raise Unsettled
         earlier = journal.entries(CALLS, limit=1, until=since - _SKEW * MICROS) if since > _SKEW * MICROS else ()
         first = min(earlier[0].seq, before) if earlier else 0
-        for _, calls in calls_after(journal, first, until):
-            for call in calls:
-                if call.record.started >= since:
-                    totals.add(call.record)
-                elif call.seq > before:
-                    raise Unsettled
+        for _, tallies in _tallies(journal, first, until, since):
+            for tally in tallies:
+                totals.take(tally)
         return totals, until
 
     def _ring(self, totals: Totals) -> None:
@@ -267,3 +265,16 @@ class Follower:
                 totals.alerts[key] = totals.alerts.get(key, 0) + 1
         if raised:
             self._alert = raised[0].seq
+
+
+def _tallies(journal: Journal, seq: int, until: int, since: Instant = 0) -> Iterator[tuple[int, Sequence[Tally]]]:
+    """What is beyond the place `seq`, up to `until`, piece by piece: how far that is then, and what came on the way."""
+    while seq < until:
+        end = min(seq + _PIECE, until)
+        yield end, journal.tallies(_BY, seq, end, _BOUNDS, since)
+        seq = end
+
+
+def _calls(journal: Journal, seq: int, until: int, since: Instant) -> int:
+    """How many calls there are of these entries that started from `since` on."""
+    return sum(tally.calls for _, tallies in _tallies(journal, seq, until, since) for tally in tallies)

@@ -16,6 +16,7 @@ from typing import Protocol
 import msgspec
 
 from upshift.gateway.call import Routes
+from upshift.gateway.clock import SystemClock
 from upshift.model.ids import RequestId
 from upshift.model.live import BooksUse, Live, UpstreamUse
 from upshift.model.span import Instant
@@ -43,6 +44,10 @@ class Books(Protocol):
     def away(self) -> str:
         """Why entries go to a log on the keeper's own disk instead of the database; empty while they do not."""
 
+    @property
+    def owed(self) -> int:
+        """Entries that were acknowledged from that log and that the database does not have yet."""
+
     def open_requests(self) -> Sequence[RequestId]:
         """Calls that hold something."""
 
@@ -54,9 +59,13 @@ def _no_books() -> None:
 class Pulse:
     """Beats twice a second on an event loop: how late it is, and since when entries have been waiting for the disk."""
 
-    def __init__(self, books: Callable[[], Books | None] = _no_books) -> None:
+    def __init__(self, books: Callable[[], Books | None] = _no_books, now: Callable[[], Instant] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._books = books
+        self._now = now or SystemClock().now
+        self._away_since: Instant | None = None
+        self._owes = False
+        self._told: Instant | None = None
         self._late: deque[float] = deque(maxlen=int(_KEPT_SECONDS / _BEAT_SECONDS))
         self._marks: deque[tuple[float, int]] = deque()
         """When the ledger's last entry was which, for as long as one of them is not on disk."""
@@ -74,8 +83,18 @@ class Pulse:
         if books is None:
             return None
         self._forget(books)
+        self._look_at_the_database(books)
         seconds = self._loop.time() - self._marks[0][0] if self._marks else 0.0
-        return BooksUse(books.healthy, len(books.open_requests()), books.unwritten, seconds, bool(books.away))
+        return BooksUse(
+            healthy=books.healthy,
+            holds=len(books.open_requests()),
+            unwritten=books.unwritten,
+            unwritten_seconds=seconds,
+            away=bool(books.away),
+            away_since=self._away_since,
+            owed=books.owed,
+            told=self._told,
+        )
 
     def stop(self) -> None:
         self._timer.cancel()
@@ -88,10 +107,21 @@ class Pulse:
             self._marks.clear()
         else:
             self._forget(books)
+            self._look_at_the_database(books)
             if books.unwritten and (not self._marks or self._marks[-1][1] < books.mark):
                 self._marks.append((now, books.mark))
         self._due = now + _BEAT_SECONDS
         self._timer = self._loop.call_at(self._due, self._beat)
+
+    def _look_at_the_database(self, books: Books) -> None:
+        if not books.away:
+            self._away_since = None
+        elif self._away_since is None:
+            self._away_since = self._now()
+        if books.owed:
+            self._owes = True
+        elif self._owes and not books.away:
+            self._owes, self._told = False, self._now()
 
     def _forget(self, books: Books) -> None:
         on_disk = books.mark - books.unwritten

@@ -4,6 +4,8 @@ An answer in one piece is read to its end here, and a stream up to the first thi
 breaks before may still be asked for elsewhere.
 """
 
+import dataclasses
+
 from upshift.gateway import answer
 from upshift.gateway.clock import Clock
 from upshift.gateway.story import OpenedStream, Story, Whole
@@ -76,7 +78,7 @@ async def _stream(story: Story, response: Response, clock: Clock) -> Trouble | N
             if size and story.exchange.gone:
                 # What was seen of it counts, as of any stream whose client has left.
                 break
-            return piece
+            return dataclasses.replace(piece, cut=piece.kind == "reset")
         if piece is None:
             out.append(meter.finish())
             if not (meter.complete or meter.usage or meter.error):

@@ -279,8 +279,9 @@ class _Course:
         now, seconds = self.flow.clock.now(), (self.flow.clock.tick() - attempt.began) / 1e9
         if isinstance(answer, Trouble):
             return Happened(
-                now=now, target=target, trouble=answer.kind, request_sent=answer.request_sent, seconds=seconds
-            )
+                now=now, target=target, trouble=answer.kind, request_sent=answer.request_sent, cut=answer.cut,
+                seconds=seconds,
+            )  # fmt: skip
         assert answer is not None
         wait = answer.header(b"retry-after")
         retry = float(wait) if wait is not None and wait.isdigit() and len(wait) < 9 else None

@@ -54,13 +54,11 @@ class Streaming:
         self.held_output = story.fit.output
         held_by = story.work.workload.gate
         self.never_cut = held_by.hold is HoldPolicy.MAXIMUM
-        self.told = min(self._most(), story.fit.room + held_by.grace_tokens)
+        asked = story.ask.max_output
+        self.most = (self.model.max_output if asked is None else asked) * story.ask.choices
+        """Output tokens of an answer that nothing cuts."""
+        self.told = min(self.most, story.fit.room + held_by.grace_tokens)
         """Output tokens at which the provider was told to stop: our own count of its text errs upwards, not this."""
-
-    def _most(self) -> int:
-        assert self.story.ask
-        asked = self.story.ask.max_output
-        return (self.model.max_output if asked is None else asked) * self.story.ask.choices
 
     async def run(self) -> None:
         """Pass the stream on until it ends, is cut, breaks, or its client leaves; then close the books."""
@@ -102,7 +100,7 @@ class Streaming:
             out = self.translated.feed(out)
         if out:
             self.exchange.write(out)
-        if not await self.extend():
+        if self.nears_its_end() and not await self.extend():
             await self.cut()
             return False
         if not self.exchange.gone:
@@ -115,14 +113,16 @@ class Streaming:
         """Output tokens so far, judged by the text that went by; never fewer than there were."""
         return int(self.meter.output_bytes / self.outlook.bytes_per_token + 0.999)
 
-    async def extend(self) -> bool:
-        """Grow the hold where the answer nears its end; False when it may not grow and the answer has used it up."""
-        if self.never_cut or self.held_output >= self._most():
+    def nears_its_end(self) -> bool:
+        """Whether the answer comes to where its hold ends, if that may be before it is complete."""
+        if self.never_cut or self.held_output >= self.most:
             # The provider was told to stop where the hold ends; our own count of its text errs upwards.
-            return True
+            return False
+        return self.seen() + _AHEAD > self.held_output
+
+    async def extend(self) -> bool:
+        """Grow the hold of an answer that nears its end; False when it may not grow and the answer has used it up."""
         seen = self.seen()
-        if seen + _AHEAD <= self.held_output:
-            return True
         want = max(seen + _AHEAD - self.held_output, min(self.held_output // 2, 4096), 64)
         self.held_output += await self.grant(want)
         return seen <= self.held_output

@@ -131,6 +131,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._reading = _DEAF
+        # It holds our methods: a ring that only the garbage collector would break, which seldom comes to what is old.
+        del self.parser
         self._queue.clear()
         self._arriving = None
         self._wake()

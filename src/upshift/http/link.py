@@ -51,6 +51,8 @@ class Trouble:
     kind: Kind
     detail: str
     request_sent: bool
+    cut: bool = False
+    """The connection ended before anything that was generated had come."""
 
 
 class Pool(Protocol):
@@ -213,7 +215,7 @@ class Link(asyncio.Protocol):
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser
         self._repeats = Repeats()
         # Of the head that is remembered there.
         self._status = 0
@@ -279,7 +281,7 @@ class Link(asyncio.Protocol):
         response, self._response = self._response, None
         # Of a request that has not left in full the origin cannot have served anything, unless it answers all the same.
         sent = not self._unwritten or response is not None
-        trouble = Trouble(kind, detail, sent)
+        trouble = Trouble(kind, detail, sent, kind == "reset" and self._heard == math.inf)
         answer, self._answer = self._answer, None
         if response is not None:
             response.finish(trouble)
@@ -317,6 +319,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self._parser = httptools.HttpResponseParser(self)
         raw = transport.get_extra_info("socket")
         if raw is not None:
             self._poller = select.poll()
@@ -341,6 +344,8 @@ class Link(asyncio.Protocol):
             response.finish(None)
         else:
             self.fail("reset", str(exc) if exc else "the connection was closed before the response was complete")
+        # It holds our methods: a ring that only the garbage collector would break, which seldom comes to what is old.
+        del self._parser
         self._pool.lost(self)
 
     def data_received(self, data: bytes) -> None:

@@ -50,8 +50,11 @@ class Candidate:
         now: Callable[[], Instant],
         away_log: AwayLog | None = None,
         away_seconds: float = 0.0,
+        clock: Callable[[], float] = elapsed,
     ) -> None:
         """`sock` is bound to where gateways can reach this machine, and not listening yet.
+
+        `clock` is in seconds, and goes on while the machine sleeps.
 
         What is in `away_log` is told to the database first of all. With `away_seconds` the keeper goes on with it for
         so long while the database is away.
@@ -62,6 +65,7 @@ class Candidate:
         self._asking: keeper_seat.Asking | None = None
         self._sock = sock
         self._now = now
+        self._clock = clock
         self._seconds = max(SEAT_SECONDS, away_seconds / (1 - _MARGIN))
         host, port = sock.getsockname()[:2]
         self._where = tcp(host, port)
@@ -76,7 +80,7 @@ class Candidate:
     async def run(self) -> None:
         """Until `stop`."""
         while not self._stopping.is_set():
-            began, pause = elapsed(), _LOOK_SECONDS
+            began, pause = self._clock(), _LOOK_SECONDS
             try:
                 seat = await asyncio.to_thread(self._take)
                 if seat is not None:
@@ -117,7 +121,7 @@ class Candidate:
         ledger = await PostgresLedger.open(
             self._url, seat, self._now(), keep_open=True, log=self._log, serve_on=self._serve_on
         )
-        keeper = Keeper(ledger, self._now, elapsed, RESUME_SECONDS)
+        keeper = Keeper(ledger, self._now, self._clock, RESUME_SECONDS)
         keeper.until = began + self._seconds * (1 - _MARGIN)
         server = await serve_keeper(keeper, Address(self._where, seat.secret), self._sock.dup())
         log.info("keeper.begins", epoch=seat.epoch, address=self._where)
@@ -141,7 +145,7 @@ class Candidate:
                     return ""
                 if ended.done():
                     return ended.result() or "the ledger has ended"
-                began = elapsed()
+                began = self._clock()
                 try:
                     if not await asyncio.to_thread(keeper_seat.renew, seat):
                         return "the seat is lost"

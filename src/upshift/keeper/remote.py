@@ -171,6 +171,8 @@ class RemoteLedger:
         self._trouble = _AWAY
         self.away = ""
         """Why entries go to the keeper's own disk instead of the database; empty while they do not."""
+        self.owed = 0
+        """What that disk alone has is the keeper's to know."""
         self._ending = False
         self._vocabulary = Vocabulary()
         self._receipts = Receipts()

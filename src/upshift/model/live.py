@@ -26,6 +26,12 @@ class BooksUse(msgspec.Struct, frozen=True):
     """How long the oldest of them has been, at least; measured twice a second."""
     away: bool = False
     """The database is away, and entries go to a log on the keeper's own disk."""
+    away_since: Instant | None = None
+    """Since when, to half a second."""
+    owed: int = 0
+    """Entries that were acknowledged from that log and that the database does not have yet; a gateway does not know."""
+    told: Instant | None = None
+    """When the database last had all that was owed, as far as this process was there."""
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,8 +73,7 @@ def _place(plan: Plan, name: str, at: str) -> tuple[Path, Model | Offer]:
 
 
 def _known(findings: Findings, section: str) -> tuple[str, ...]:
-    # From the text rather than the plan: what is written wrong is reported once, not wherever it is referred to.
-    return findings.root.names(section)
+    return findings.names(section)
 
 
 def _names(plan: Plan, findings: Findings) -> None:
@@ -137,9 +136,7 @@ def _tier(path: Path, tier: str, plan: Plan, findings: Findings) -> None:
 
 
 def _teams(plan: Plan, findings: Findings) -> None:
-    users = {
-        user for tenant in findings.root.names("tenants") for user in findings.root.names("tenants", tenant, "users")
-    }
+    users = {user for tenant in findings.names("tenants") for user in findings.root.names("tenants", tenant, "users")}
     for name, pod in plan.pods.items():
         if pod.lead is not None and pod.lead not in users:
             findings.warn(

@@ -33,7 +33,7 @@ def check_agents(plan: Plan, findings: Findings) -> None:
 
 
 def _agents(plan: Plan, findings: Findings, *, misspelt: bool) -> None:
-    workloads = frozenset(findings.root.names("workloads"))
+    workloads = frozenset(findings.names("workloads"))
     for name, agent in plan.agents.items():
         path: Path = ("agents", name)
         if agent.workload is not None and agent.workload not in workloads and not misspelt:
@@ -52,7 +52,7 @@ def _agents(plan: Plan, findings: Findings, *, misspelt: bool) -> None:
 
 
 def _interfaces(plan: Plan, findings: Findings) -> None:
-    agents = frozenset(findings.root.names("agents"))
+    agents = frozenset(findings.names("agents"))
     pairs: dict[tuple[str, str], str] = {}
     for name, each in plan.interfaces.items():
         path: Path = ("interfaces", name)

@@ -10,7 +10,7 @@ from upshift.plan_file.problems import shown
 
 def check_pools(plan: Plan, findings: Findings) -> None:
     """Reports pools without limits, limits that are never reached, shares beyond the whole, and names that clash."""
-    known = findings.root.names("pools")
+    known = findings.names("pools")
     for name, pool in plan.pools.items():
         path: Path = ("pools", name)
         _capacity(path, pool, findings)

@@ -44,6 +44,7 @@ from upshift.traffic.snapshot import (
     Task,
     Tenant,
     Timeouts,
+    Unsure,
     User,
     Workload,
 )
@@ -293,7 +294,7 @@ def _routing(
         same_tier="same-tier" in each.failover,
         detours=tuple(Detour(tier, tiers[tier]) for tier in named),
         retries=each.retries,
-        retry_unsure=each.retry_unsure,
+        retry_unsure=Unsure(each.retry_unsure),
         hedge_after=each.hedge_after,
         sticky=each.sticky == "session",
     )

@@ -52,6 +52,10 @@ def _off(value: Any) -> Any:
     return None if value == "off" else value
 
 
+def _unsure(value: Any) -> Any:
+    return {"true": "always", "false": "never"}.get(str(value).lower(), value)
+
+
 _LOCAL_SCHEMA = {"enum": [True, False, *(str(kind) for kind in Local)], "examples": ["ollama"]}
 
 
@@ -384,8 +388,14 @@ class Route(Declared):
     same-tier, tier NAME, or none."""
     retries: Annotated[int, Field(ge=0, le=5)] = 0
     """Tries of a call on routes that have failed already, after a pause; counted over all of its routes."""
-    retry_unsure: bool = False
-    """Whether a call is also tried again when it may have been billed already: sent, and no answer came."""
+    retry_unsure: Annotated[
+        Literal["never", "outage", "always"],
+        BeforeValidator(_unsure),
+        WithJsonSchema({"enum": ["never", "outage", "always", True, False]}),
+    ] = "outage"
+    """Whether a call is tried again that was sent and has no answer, so that both tries may be billed: never (false);
+    outage: once, on another route, where its connection ended before anything was generated, or where it was waited for
+    in vain at a provider that answers nobody; always (true)."""
     hedge_after: Annotated[
         PositiveDuration | None,
         BeforeValidator(_off),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -13,7 +13,7 @@ from upshift.model.rates import Rates
 from upshift.model.tokens import show_tokens
 from upshift.plan_file.difference_agents import agents_moved
 from upshift.plan_file.difference_pools import pools_moved
-from upshift.traffic.snapshot import Ceiling, Gate, Model, Provider, Routing, Shape, Snapshot, Tenant, Workload
+from upshift.traffic.snapshot import Ceiling, Gate, Model, Provider, Routing, Shape, Snapshot, Tenant, Unsure, Workload
 
 N = TypeVar("N", bound=str)
 
@@ -132,8 +132,15 @@ def _shape(shape: Shape | None) -> str:
     return f" for {' and '.join(said)}"
 
 
+_RISKS: Final = {
+    Unsure.NEVER: "",
+    Unsure.OUTAGE: ", and once elsewhere in an outage",
+    Unsure.ALWAYS: ", even if it may have been billed",
+}
+
+
 def _times(routing: Routing) -> str:
-    return f"{routing.retries} times" + (", even if it may have been billed" if routing.retry_unsure else "")
+    return f"{routing.retries} times{_RISKS[routing.retry_unsure]}"
 
 
 def _kept(routing: Routing) -> str:

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from upshift.plan_file.declared import Plan
 from upshift.plan_file.locate import Node, Path, Spot
-from upshift.plan_file.parts import RULE_TAG, TIERS_TAG
+from upshift.plan_file.parts import RULE_TAG, TIERS_TAG, meanings
 from upshift.plan_file.problems import Problem, Severity, nearest, one_of, shown
 
 _ROUNDS = 6
@@ -27,6 +27,14 @@ class Findings:
         self.root = root
         self.problems: list[Problem] = []
         self.spoiled: set[Path] = set()
+        self._names: dict[str, tuple[str, ...]] = {}
+
+    def names(self, section: str) -> tuple[str, ...]:
+        """The names in a section of the text: what is written wrong there is reported once, not wherever it is used."""
+        found = self._names.get(section)
+        if found is None:
+            found = self._names[section] = self.root.names(section)
+        return found
 
     def report(
         self,
@@ -217,12 +225,11 @@ def fields_at(path: Path) -> tuple[str, ...]:
 def description(path: Path) -> str:
     """What the field at `path` is for."""
     owner = _type_at(path[:-1])
-    field = _field(owner, str(path[-1])) if isinstance(owner, type) and issubclass(owner, BaseModel) else None
-    if field is not None:
-        text = field.description or ""
-        text = " ".join(text.split()).rstrip(".")
-        return text if text[1:2].isupper() else text[:1].lower() + text[1:]
-    return ""
+    if not (isinstance(owner, type) and issubclass(owner, BaseModel)):
+        return ""
+    found = {owner.model_fields[name].alias or name: text for name, text in meanings(owner).items()}
+    text = " ".join(found.get(str(path[-1]), "").split()).rstrip(".")
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def _field(owner: type[BaseModel], name: str) -> FieldInfo | None:

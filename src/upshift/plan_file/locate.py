@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
+import msgspec
 import yaml
 
 from upshift.plan_file.problems import PlanError, Problem, nearest, shown
@@ -49,34 +50,21 @@ class Spot(NamedTuple):
     column: int
 
 
-Place: TypeAlias = tuple[str, Any]
-"""A file, and a mark of the parser in it."""
-
-
-class Node:
+class Node(msgspec.Struct, eq=False, gc=False):
     """A value and where it stands. `content` is text, None, a mapping or a list; `keys` says where a key stands.
 
     Every scalar stays the text it was written as: no `no` that becomes False, no 12:30 that becomes 750 and no
     1.10 that becomes 1.1. The declared types decide what text means.
     """
 
-    __slots__ = ("content", "file", "keys", "mark", "quoted")
-
-    def __init__(
-        self,
-        file: str,
-        mark: Any,
-        content: "str | dict[str, Node] | list[Node] | None",
-        *,
-        quoted: bool = False,
-    ) -> None:
-        self.file = file
-        self.mark = mark
-        """Where the parser found it, line and column from 0: thousands are found, and few are ever told."""
-        self.content = content
-        self.keys: dict[str, Place] = {}
-        self.quoted = quoted
-        """It is text that was written in quotes, or as a block."""
+    file: str
+    mark: Any
+    """Where the parser found it, line and column from 0: thousands are found, and few are ever told."""
+    content: "str | dict[str, Node] | list[Node] | None"
+    quoted: bool = False
+    """It is text that was written in quotes, or as a block."""
+    keys: dict[str, Any] = {}
+    """Where the parser found each key of a mapping."""
 
     @property
     def spot(self) -> Spot:
@@ -86,7 +74,9 @@ class Node:
     def plain(self) -> Any:
         """The value as plain data, fresh, free to be changed."""
         if isinstance(self.content, dict):
-            return {key: node.plain() for key, node in self.content.items()}
+            return {
+                key: text if type(text := node.content) is str else node.plain() for key, node in self.content.items()
+            }
         if isinstance(self.content, list):
             return [node.plain() for node in self.content]
         return self.content
@@ -112,8 +102,14 @@ class Node:
         """Where the last key of `path` stands, rather than its value."""
         parent = self.get(path[:-1])
         if parent is not None and path and path[-1] in parent.keys:
-            return _spot(*parent.keys[str(path[-1])])
+            return parent.spot_of(str(path[-1]))
         return self.at(path)
+
+    def spot_of(self, key: str) -> Spot:
+        """Where a key of this mapping stands."""
+        child = self._child(key)
+        # A key stands in the file of its value: the sections of a plan may come from several.
+        return _spot(child.file if child is not None else self.file, self.keys[key])
 
     def get(self, path: Path) -> "Node | None":
         """The value at `path`, or None."""
@@ -238,7 +234,7 @@ class _Tree:
                     event = self._pairs(event, take)
                 if type(event) is yaml.ScalarEvent:
                     self._scalar(event)
-                elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+                elif type(event) is yaml.MappingEndEvent or type(event) is yaml.SequenceEndEvent:
                     self._finish(self.open.pop())
                 elif isinstance(event, yaml.NodeEvent):
                     self._node(event)
@@ -246,7 +242,8 @@ class _Tree:
                     documents += 1
                     if documents > 1:
                         what = "a second document begins here"
-                        _refuse(self._spot(event), what, "one per file", "Put it in a file of its own.")
+                        spot = _spot(self.file, event.start_mark)
+                        _refuse(spot, what, "one per file", "Put it in a file of its own.")
         finally:
             loader.dispose()
         if self.problems:
@@ -254,21 +251,23 @@ class _Tree:
         return self.outside[0] if self.outside else None
 
     def _node(self, event: Any) -> None:
-        spot = self._spot(event)
-        if isinstance(event, yaml.AliasEvent):
+        mark = event.start_mark
+        if type(event) is yaml.AliasEvent:
             kept = self.anchors.get(event.anchor or "")
             if kept is None:
                 known = list(self.anchors)
                 what = f"*{event.anchor} names no finished anchor"
+                spot = _spot(self.file, mark)
                 _refuse(spot, what, "a value that is marked with & above", nearest(str(event.anchor), known))
-            self._grow(spot, kept.size, kept.depth)
-            self._place(kept.node, spot, kept.depth)
+            self._grow(mark, kept.size, kept.depth)
+            self._place(kept.node, mark, kept.depth)
             return
-        self._tagged(event, spot)
+        if event.tag is not None:
+            self._tagged(event)
         before = self.count
-        self._grow(spot, 1)
-        content: dict[str, Node] | list[Node] = {} if isinstance(event, yaml.MappingStartEvent) else []
-        self.open.append(_Open(Node(self.file, event.start_mark, content), content, event.anchor, before))
+        self._grow(mark, 1)
+        content: dict[str, Node] | list[Node] = {} if type(event) is yaml.MappingStartEvent else []
+        self.open.append(_Open(Node(self.file, mark, content), content, event.anchor, before))
 
     def _pairs(self, event: Any, take: Callable[[], Any]) -> Any:
         """Takes plain keys and their plain values for as long as there are some; the first event that is neither."""
@@ -289,8 +288,8 @@ class _Tree:
                 owner.key, owner.key_mark = key, event.start_mark
                 return value
             self.count += 1
-            content[key] = Node(file, value.start_mark, text, quoted=not value.implicit[0])
-            keys[key] = (file, event.start_mark)
+            content[key] = Node(file, value.start_mark, text, not value.implicit[0])
+            keys[key] = event.start_mark
             event = take()
         return event
 
@@ -298,27 +297,27 @@ class _Tree:
         self.count += 1
         text, quoted = event.value, not event.implicit[0]
         if self.count > MOST_NODES or len(self.open) > DEEPEST:
-            self._grow(self._spot(event), 0)
+            self._grow(event.start_mark, 0)
         if event.tag is not None:
-            self._tagged(event, self._spot(event))
+            self._tagged(event)
         if text in _NULLS and (not quoted or event.tag == _CORE + "null"):
             text = None
-        node = Node(self.file, event.start_mark, text, quoted=quoted)
+        node = Node(self.file, event.start_mark, text, quoted)
         if event.anchor is not None:
             self.anchors[event.anchor] = _Kept(node)
-        self._place(node, self._spot(event), 0)
+        self._place(node, event.start_mark, 0)
 
-    def _tagged(self, event: Any, spot: Spot) -> None:
+    def _tagged(self, event: Any) -> None:
         if event.tag is not None and event.tag not in _PLAIN_TAGS and event.tag != "!":
             what = f"the tag {shown(event.tag)} means nothing in a {self.whole.name}"
-            _refuse(spot, what, "a plain value", "Remove the tag.")
+            _refuse(_spot(self.file, event.start_mark), what, "a plain value", "Remove the tag.")
 
     def _finish(self, done: _Open) -> None:
         if done.anchor is not None:
             self.anchors[done.anchor] = _Kept(done.node, self.count - done.before, done.depth)
-        self._place(done.node, done.node.spot, done.depth)
+        self._place(done.node, done.node.mark, done.depth)
 
-    def _place(self, node: Node, spot: Spot, depth: int) -> None:
+    def _place(self, node: Node, mark: Any, depth: int) -> None:
         """Puts a finished value where it belongs: into the open list, as a key, or under the pending key."""
         owner = self.open[-1]
         content = owner.content
@@ -328,12 +327,13 @@ class _Tree:
         elif owner.key is None:
             if not isinstance(node.content, str):
                 what = "a name is empty here" if node.content is None else "a name is a collection here"
+                spot = _spot(self.file, mark)
                 _refuse(spot, what, "text", "Write a name before the colon; quote it if it begins with [ or {.")
             owner.key, owner.key_mark = node.content, node.mark
         else:
             if node.content is None and _THREE_DIGITS.fullmatch(owner.key):
                 self._split_number(content, owner.key)
-            self._put(owner, content, owner.key, node, spot)
+            self._put(owner, content, owner.key, node, mark)
             owner.key = None
 
     def _split_number(self, content: dict[str, Node], key: str) -> None:
@@ -355,23 +355,23 @@ class _Tree:
             )
         )
 
-    def _put(self, owner: _Open, content: dict[str, Node], key: str, node: Node, spot: Spot) -> None:
-        here = (self.file, owner.key_mark)
+    def _put(self, owner: _Open, content: dict[str, Node], key: str, node: Node, mark: Any) -> None:
         if key == _MERGE:
-            self._merge(owner, content, node, spot)
+            self._merge(owner, content, node, mark)
         elif key in content and key not in owner.merged:
             path = (*self._path(), key)
-            self.problems.append(_twice(path, _spot(*here), _spot(*owner.node.keys[key]), "each name once"))
+            here, first = _spot(self.file, owner.key_mark), owner.node.spot_of(key)
+            self.problems.append(_twice(path, here, first, "each name once"))
         else:
             owner.merged.discard(key)
             content[key] = node
-            owner.node.keys[key] = here
+            owner.node.keys[key] = owner.key_mark
 
-    def _merge(self, owner: _Open, content: dict[str, Node], node: Node, spot: Spot) -> None:
+    def _merge(self, owner: _Open, content: dict[str, Node], node: Node, mark: Any) -> None:
         sources = node.content if isinstance(node.content, list) else [node]
         for source in sources:
             if not isinstance(source.content, dict):
-                _refuse(spot, "'<<' does not name a mapping", "an alias like *defaults")
+                _refuse(_spot(self.file, mark), "'<<' does not name a mapping", "an alias like *defaults")
             for key, value in source.content.items():
                 if key not in content:
                     owner.merged.add(key)
@@ -382,17 +382,15 @@ class _Tree:
         for each in self.open[1:-1]:
             yield str(len(each.content)) if isinstance(each.content, list) else each.key or ""
 
-    def _grow(self, spot: Spot, size: int, depth: int = 1) -> None:
+    def _grow(self, mark: Any, size: int, depth: int = 1) -> None:
         # The outside of the document is no level.
         if len(self.open) - 1 + depth > DEEPEST:
-            _refuse(spot, f"values are nested more than {DEEPEST} deep here", f"a {self.whole.name}, which needs 6")
+            what = f"values are nested more than {DEEPEST} deep here"
+            _refuse(_spot(self.file, mark), what, f"a {self.whole.name}, which needs 6")
         self.count += size
         if self.count > MOST_NODES:
             what = f"the {self.whole.name} grows past {MOST_NODES:,} values here"
-            _refuse(spot, what, "", "Aliases that repeat aliases multiply; write less by them.")
-
-    def _spot(self, event: Any) -> Spot:
-        return _spot(self.file, event.start_mark)
+            _refuse(_spot(self.file, mark), what, "", "Aliases that repeat aliases multiply; write less by them.")
 
 
 def _meant(text: str) -> str | bool | int | float:
@@ -417,12 +415,12 @@ def merge(roots: Sequence[Node]) -> Node:
             elif isinstance(known.content, dict) and isinstance(node.content, dict):
                 for name, value in node.content.items():
                     if name in known.content:
-                        problems.append(_twice((key, name), _spot(*node.keys[name]), _spot(*known.keys[name]), once))
+                        problems.append(_twice((key, name), node.spot_of(name), known.spot_of(name), once))
                     else:
                         known.content[name] = value
                         known.keys[name] = node.keys[name]
             elif node.plain() != known.plain():
-                problems.append(_twice((key,), _spot(*root.keys[key]), _spot(*merged.keys[key]), once))
+                problems.append(_twice((key,), root.spot_of(key), merged.spot_of(key), once))
     if problems:
         raise PlanError(problems)
     return merged

@@ -1,5 +1,9 @@
 """What holds for every part of a plan, whatever it declares?"""
 
+import ast
+import inspect
+from itertools import pairwise
+from textwrap import dedent
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -12,7 +16,8 @@ TIERS_TAG = "<by tier>"
 class Declared(BaseModel):
     """Part of a plan. A key with nothing after it counts as not written."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    # Built when the first plan is read, all parts at once: each by itself takes as long as the whole of a small plan.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -42,3 +47,17 @@ class Sparse(Declared):
             if said[name] is default or said[name] == default:
                 document.pop(alias, None)
         return document
+
+
+def meanings(part: type[BaseModel]) -> dict[str, str]:
+    """What each field of a part is for: the docstring below it. Read from the source, for few ever ask."""
+    found: dict[str, str] = {}
+    for owner in reversed([each for each in part.__mro__ if issubclass(each, Declared)]):
+        (written,) = ast.parse(dedent(inspect.getsource(owner))).body
+        for field, below in pairwise(written.body if isinstance(written, ast.ClassDef) else ()):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = inspect.cleandoc(text)
+                case _:
+                    continue
+    return {name: text for name, text in found.items() if name in part.model_fields}

@@ -1,13 +1,16 @@
 """How do files become a plan that may be applied, or the list of what is wrong with them?"""
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
+from upshift import plan_file
 from upshift.model.ids import WorkloadId
 from upshift.plan_file.checked import check, check_terms
 from upshift.plan_file.checked_agents import check_agents
@@ -19,8 +22,8 @@ from upshift.plan_file.compiled import compile_plan, document_of, hash_of
 from upshift.plan_file.declared import Model, Offer, Plan, Provider
 from upshift.plan_file.faults import Findings, read
 from upshift.plan_file.locate import Node, merge, parse
-from upshift.plan_file.outlined import outline_of
-from upshift.plan_file.prices import UNLISTED, Listing, Terms, look_up, offer_key, terms
+from upshift.plan_file.outlined import outline_of, signs_off
+from upshift.plan_file.prices import UNLISTED, Listing, Terms, offer_key, terms
 from upshift.plan_file.problems import PlanError, Problem, Severity
 from upshift.plan_file.reach import check_reach
 from upshift.plan_file.routes import check_routes
@@ -42,17 +45,21 @@ class NotServed(msgspec.Struct, frozen=True):
     lacks: tuple[str, ...] = ()
 
 
-class Checked(msgspec.Struct, frozen=True):
-    """A plan without errors. `document` is its canonical JSON, which compiles to the same snapshot and hash again.
-
-    `outline` is what forecasts and sign-offs read of it.
-    """
+@dataclass(frozen=True)
+class Checked:
+    """A plan without errors. `document` is its canonical JSON, which compiles to the same snapshot and hash again."""
 
     snapshot: Snapshot
-    outline: Outline
     warnings: tuple[Problem, ...]
     document: str
     not_served: tuple[NotServed, ...]
+    declared: Plan
+    terms: Mapping[str, Terms]
+
+    @cached_property
+    def outline(self) -> Outline:
+        """What forecasts and sign-offs read of it."""
+        return outline_of(self.declared, self.terms, self.snapshot.hash)
 
 
 def load(paths: Sequence[Path], today: date | None = None) -> Checked:
@@ -60,25 +67,29 @@ def load(paths: Sequence[Path], today: date | None = None) -> Checked:
 
     Prices are the catalogue's of `today` (UTC). Raises PlanError with every problem there is.
     """
-    roots: list[Node] = []
-    problems: list[Problem] = []
     with _not_collecting():
-        for file in _files(paths, problems):
-            text = _text(file, problems)
-            if text is not None:
-                try:
-                    roots.append(parse(text, str(file)))
-                except PlanError as error:
-                    problems += error.problems
-        if problems or not roots:
-            raise PlanError(problems or [_at(Path("."), "no plan was named", "a file or folder")])
-        return _checked(merge(roots), today)
+        return _checked(_root_of(paths), today)
 
 
 def loads(text: str, name: str = "<plan>", today: date | None = None) -> Checked:
     """The plan of one text, called `name` in messages. Raises PlanError with every problem there is."""
     with _not_collecting():
         return _checked(merge([parse(text, name)]), today)
+
+
+def _root_of(paths: Sequence[Path]) -> Node:
+    roots: list[Node] = []
+    problems: list[Problem] = []
+    for file in _files(paths, problems):
+        text = _text(file, problems)
+        if text is not None:
+            try:
+                roots.append(parse(text, str(file)))
+            except PlanError as error:
+                problems += error.problems
+    if problems or not roots:
+        raise PlanError(problems or [_at(Path("."), "no plan was named", "a file or folder")])
+    return merge(roots)
 
 
 @contextmanager
@@ -113,18 +124,18 @@ def _checked(root: Node, today: date | None) -> Checked:
     if plan is None or any(problem.severity is Severity.ERROR for problem in problems):
         raise PlanError(problems)
     document = document_of(plan, settled)
-    plan_hash = hash_of(document)
-    outline = outline_of(plan, settled, plan_hash)
+    sign_offs = signs_off(plan)
     return Checked(
-        snapshot=compile_plan(plan, settled, plan_hash),
-        outline=outline,
+        snapshot=compile_plan(plan, settled, hash_of(document)),
         warnings=tuple(problems),
         document=document,
         not_served=tuple(
-            NotServed(WorkloadId(name), each.status, still_lacking(each) if outline.sign_offs else ())
+            NotServed(WorkloadId(name), each.status, still_lacking(each) if sign_offs else ())
             for name, each in sorted(plan.workloads.items())
             if each.status != "committed"
         ),
+        declared=plan,
+        terms=settled,
     )
 
 
@@ -152,7 +163,7 @@ def _settle(model: Model | Offer, upstream_id: str, provider: Provider, today: d
     """What is settled about a model at a provider, and whose list price was assumed, if one was."""
     listing: Listing = UNLISTED
     if model.price is None or model.context is None:
-        listing = look_up(provider.dialect, provider.base_url, upstream_id, today)
+        listing = plan_file.catalogue.look_up(provider.dialect, provider.base_url, upstream_id, today)
         if provider.local is not None and listing.assumed:
             # A server of one's own does not charge what somebody else's list says.
             listing = Listing(listing.context, None)

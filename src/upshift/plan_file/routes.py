@@ -61,7 +61,7 @@ def _provider(name: str, provider: Provider, findings: Findings) -> None:
 
 
 def _offers(name: str, model: Model, findings: Findings) -> None:
-    known = findings.root.names("providers")
+    known = findings.names("providers")
     taken = {model.provider}
     for index, offer in enumerate(model.offers):
         path: Path = ("models", name, "offers", index, "provider")
@@ -88,21 +88,28 @@ def _local_tier(name: str, plan: Plan, findings: Findings) -> None:
 
 
 def _failover(path: Path, route: Route, findings: Findings) -> None:
-    known = findings.root.names("model_tiers")
+    known = findings.names("model_tiers")
     steps = route.failover
     for index, step in enumerate(steps):
-        where = (*path, "failover", index) if findings.root.get((*path, "failover", index)) else (*path, "failover")
         if step in steps[:index]:
+            where = _step_at(path, index, findings)
             findings.report(where, f"{shown(step)} is listed twice", value=step, expected="each step once")
         elif step == "none" and len(steps) > 1:
+            where = _step_at(path, index, findings)
             findings.report(where, "'none' stands beside other steps", value=step, expected="'none' alone")
         elif step.startswith("tier ") and step.removeprefix("tier ") not in known:
-            tier = step.removeprefix("tier ")
+            where, tier = _step_at(path, index, findings), step.removeprefix("tier ")
             findings.unknown(where, tier, "a model tier", known, nearest(tier, known))
 
 
+def _step_at(path: Path, index: int, findings: Findings) -> Path:
+    """Where a step of a failover stands: in a list, or alone."""
+    listed = (*path, "failover", index)
+    return listed if findings.root.get(listed) is not None else listed[:-1]
+
+
 def _task(path: Path, task: Task, findings: Findings) -> None:
-    known = findings.root.names("model_tiers")
+    known = findings.names("model_tiers")
     if task.tier not in known:
         where = (*path, "tier") if findings.root.get((*path, "tier")) is not None else path
         findings.unknown(where, task.tier, "a model tier", known)
@@ -124,7 +131,7 @@ def _task(path: Path, task: Task, findings: Findings) -> None:
 
 def _pin(path: Path, plan: Plan, workload: Workload, findings: Findings) -> None:
     pin = workload.route.pin
-    providers, models = findings.root.names("providers"), findings.root.names("models")
+    providers, models = findings.names("providers"), findings.names("models")
     for index, name in enumerate(pin):
         where = (*path, "pin", index)
         if name in providers and name in models:

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
 from upshift.plan_file.declared import Plan
 from upshift.plan_file.figures import kept
+from upshift.plan_file.parts import meanings
 from upshift.planning.outline import Spread
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -22,6 +24,13 @@ def json_schema() -> dict[str, Any]:
 class _Described(GenerateJsonSchema):
     def encode_default(self, dft: Any) -> Any:
         return kept(dft) if isinstance(dft, Spread) else super().encode_default(dft)
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        found, part = super().model_schema(schema), schema["cls"]
+        for name, text in meanings(part).items():
+            field = part.model_fields[name]
+            found["properties"][field.alias or name].setdefault("description", text)
+        return found
 
 
 def _tidy(part: Any) -> Any:

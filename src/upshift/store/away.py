@@ -72,6 +72,11 @@ class Away:
         """Whether something may have been acknowledged that the database does not have yet."""
         return self._busy or self.logged > self._written
 
+    @property
+    def owed(self) -> int:
+        """How many entries were acknowledged from the log that the database is not known to have."""
+        return max(0, self.logged - self._written)
+
     def put(self, entry: Entry) -> None:
         """An entry was queued."""
         if not self._queued:

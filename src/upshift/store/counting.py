@@ -104,6 +104,11 @@ class CountingLedger:
         """Whether something was acknowledged that is on this machine's disk only."""
         return self._away is not None and self._away.owes
 
+    @property
+    def owed(self) -> int:
+        """How many entries were acknowledged that are on this machine's disk only."""
+        return 0 if self._away is None else self._away.owed
+
     def told(self) -> Sequence[Episode]:
         """The times without the database that have ended since this was asked last."""
         if self._away is None:

@@ -87,6 +87,39 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
     p95_us: int | None
 
 
+class Bounds(msgspec.Struct, frozen=True):
+    """Up to how many microseconds times are counted together: those that callers wait, and those that we take."""
+
+    waits: tuple[int, ...]
+    overheads: tuple[int, ...]
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """How many times were above the bound before, and not above this one; the last is of those above all bounds."""
+
+    counts: tuple[int, ...]
+    total: int
+    """Of all times, in microseconds."""
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """What calls of one group add up to, and how long they took."""
+
+    group: tuple[str, ...]
+    """Values of the dimensions that were asked for, in their order."""
+    calls: int
+    usage: Usage
+    cost: Nano
+    """Of the calls whose cost is known."""
+    unknown_cost: int
+    """Calls whose cost is not known."""
+    counted: Nano
+    duration: Spread
+    first_byte: Spread
+    """Only of calls whose answer had one."""
+    overhead: Spread
+
+
 class Call(msgspec.Struct, frozen=True):
     """One call's record, and its place in the ledger (to page with)."""
 
@@ -216,6 +249,14 @@ class Journal(Protocol):
         """Totals of calls that started in [since, until), one row per group, in the order of the groups.
 
         Without `latencies` quantiles are None where totals take part, which tells many groups several times as fast.
+        """
+
+    def tallies(
+        self, by: Sequence[Dimension], after: int, until: int, bounds: Bounds, since: Instant = 0
+    ) -> Sequence[Tally]:
+        """What the calls beyond the place `after`, up to `until`, add up to, of those that started from `since` on.
+
+        By dimensions that are neither times nor SESSION.
         """
 
     def calls(

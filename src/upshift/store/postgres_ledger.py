@@ -51,17 +51,18 @@ class PostgresLedger(CountingLedger):
         keep_open: bool = False,
         log: AwayLog | None = None,
         serve_on: bool = True,
+        lookup_seconds: float = _LOOKUP_SECONDS,
     ) -> Self:
         """Close what a crash left open (see `recovered`), dated `at`. The tables have to be there: see `migrate`.
 
         With `keep_open` that is left open, for whoever knows better how it ended (see `taken_over`). With `log`, what
         is in it is told to the database first, and with `serve_on` the ledger goes on with it while the database is
-        away.
+        away. For `lookup_seconds` a counter that is not in memory may hold up everything.
 
         Raises StoreVersionError, FencedError when the seat is lost, or StoreTroubleError.
         """
         with contextlib.ExitStack() as undo_all:
-            lookup = _PostgresLookup(url)
+            lookup = _PostgresLookup(url, lookup_seconds)
             undo_all.callback(lookup.close)
             lookup.check()
             groups = PostgresGroups(url, seat.epoch, give_up_seconds / 2)
@@ -81,11 +82,12 @@ class PostgresLedger(CountingLedger):
 class _PostgresLookup:
     """The `Lookup` of a PostgreSQL database."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, seconds: float) -> None:
         self._url = url
+        self._seconds = seconds
         self._failed = -_REST_SECONDS
         with troubles():
-            self._db = Connection.open(url, _LOOKUP_SECONDS)
+            self._db = Connection.open(url, seconds)
 
     def check(self) -> None:
         """Raises StoreVersionError."""
@@ -128,10 +130,10 @@ class _PostgresLookup:
                 return self._db.execute(sql, parameters).fetchone()
             except psycopg.OperationalError:
                 # One that was closed by a restart says so at once, and then it is worth another try.
-                if time.monotonic() - began > _LOOKUP_SECONDS / 2:
+                if time.monotonic() - began > self._seconds / 2:
                     raise
                 self._db.close()
-        self._db = Connection.open(self._url, _LOOKUP_SECONDS)
+        self._db = Connection.open(self._url, self._seconds)
         return self._db.execute(sql, parameters).fetchone()
 
     def gone(self) -> str:

@@ -38,9 +38,9 @@ class _Server(Words):
         seconds = f"({time}) * {unit // _SECOND}" if unit > 1 else f"{time} / {_SECOND}"
         return f"to_char(to_timestamp({seconds}) AT TIME ZONE 'UTC', '{form}')"
 
-    def added(self, name: str) -> str:
-        # Of whole numbers the server makes decimal ones, which take several times as long to sum up again.
-        return f"sum({name})::bigint"
+    def added(self, name: str, condition: str = "") -> str:
+        # Of whole numbers the server makes decimal ones, which take several times as long to sum up again, or to read.
+        return f"(sum({name}) {condition})::bigint"
 
     def latencies(self, condition: str = "") -> str:
         return f"(sum(latencies) {condition})::text" if condition else "sum(latencies)"
@@ -69,8 +69,12 @@ def usage(db: Connection, asked: Asked) -> list[Used]:
         if parts is None:
             sql, values = _of_calls(asked.by, asked.since, asked.until, asked.where)
         else:
-            # Compiling a query costs more than it saves here, and the server cannot tell. Groups of totals are wide.
-            db.execute("SELECT set_config('jit', 'off', true), set_config('work_mem', '64MB', true)")
+            # Compiling a query, and handing such wide numbers from worker to worker, cost more than they save here, and
+            # the server cannot tell. Groups of totals are wide.
+            db.execute(
+                "SELECT set_config('jit', 'off', true), set_config('work_mem', '64MB', true), "
+                "set_config('max_parallel_workers_per_gather', '0', true)"
+            )
             sql, values = from_totals(_WORDS, asked, parts, reach)
         rows = db.execute(sql, values).fetchall()
     width = len(asked.by)

@@ -9,7 +9,7 @@ from upshift.model.span import Instant, to_instant
 from upshift.store.rows import Value
 from upshift.store.schema import StoreVersionError
 
-VERSION = 4
+VERSION = 5
 """The newest step of `migrations` that this program knows."""
 
 TEXTS = frozenset({

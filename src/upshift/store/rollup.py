@@ -1,5 +1,6 @@
 """How do totals by hour and day keep up with a ledger in PostgreSQL, so that a billion calls can be summed up?"""
 
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from upshift.store.totals import BUCKETS, DAY, FIRST_DAY, HOUR, LAST_DAY, PER_OC
 _DIGITS = 12
 """Decimal digits of a bucket's count. The server adds such numbers in one step for all buckets; rows per bucket, or
 arrays that have to be taken apart, took ten times as long to sum up."""
+_NONE = b"0" * _DIGITS
 
 _UNIT = (
     f"JOIN latency_units ON place = least({BUCKETS - 1}, "
@@ -41,11 +43,13 @@ def sums_of_calls(source: str, condition: str, groups: Mapping[str, str], *, lat
 
 def counts_in(latencies: str) -> list[int]:
     """Calls per bucket, from the number that stands for all of them."""
-    padded = latencies.zfill(-(-len(latencies) // _DIGITS) * _DIGITS)
+    digits = latencies.encode()
     # Few calls are so quick as to be in the first hundred buckets.
-    empty = (len(padded) - len(padded.rstrip("0"))) // _DIGITS
-    last = len(padded) - (empty + 1) * _DIGITS
-    return [0] * empty + [int(padded[at : at + _DIGITS]) for at in range(last, -1, -_DIGITS)]
+    empty = (len(digits) - len(digits.rstrip(b"0"))) // _DIGITS
+    digits = digits[: len(digits) - empty * _DIGITS]
+    size = -(-len(digits) // _DIGITS)
+    parts = struct.unpack(f"{_DIGITS}s" * size, digits.rjust(size * _DIGITS, b"0"))
+    return [0] * empty + [0 if part == _NONE else int(part) for part in reversed(parts)]
 
 
 def _digest(kind: str, columns: tuple[str, ...]) -> str:

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-VERSION = 3
+VERSION = 4
 COMPATIBLE_FROM = 1
 """The oldest program version that may use a file of ours: it does not miss what has been added since."""
 BUSY_MS = 5_000
@@ -170,6 +170,13 @@ INSERT INTO rollup_state VALUES (1, 0, 0, 0);
 DROP TRIGGER calls_no_delete;
 DROP TRIGGER holds_no_delete;
 """  # noqa: S608 - put together from the names above
+
+# What version 4 added: budgets of the current periods are found among those of all that were, and the profiles of a
+# user among those of all.
+CURRENT_DDL = """
+CREATE INDEX budgets_current ON budgets (period, window);
+CREATE INDEX facets_of ON facets (facet);
+"""
 _DROPPED = (
     ("calls", "OLD.seq > (SELECT dropped FROM rollup_state) OR OLD.started >= (SELECT kept_from FROM rollup_state)"),
     ("holds", "OLD.last_seq > (SELECT dropped FROM rollup_state)"),
@@ -208,9 +215,11 @@ def prepare(path: Path) -> None:
             if found < VERSION:
                 if found < 2:
                     _create(db, FEEDBACK_DDL, ("feedback",))
-                _create(db, TOTALS_DDL, ())
-                for table, kept in _DROPPED:
-                    _refuse(db, table, "DELETE", f" WHEN {kept}")
+                if found < 3:
+                    _create(db, TOTALS_DDL, ())
+                    for table, kept in _DROPPED:
+                        _refuse(db, table, "DELETE", f" WHEN {kept}")
+                _create(db, CURRENT_DDL, ())
                 db.execute(f"PRAGMA user_version = {COMPATIBLE_FROM << 16 | VERSION}")
             db.execute("COMMIT")
     finally:

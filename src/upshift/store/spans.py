@@ -14,6 +14,8 @@ MORE_OF_FACET = (
 """What becomes of a facet's day when there are more calls of it, in any database's words."""
 NEAR = 20_000
 """So many of the latest entries are looked at first: what is frequent is found there."""
+NEAR_OF_ONE = 2_000
+"""The same where one user or key is looked for, who is seldom frequent."""
 _MOST = 1_000
 """So many spans are read at once."""
 _ANYWHERE = -1
@@ -36,13 +38,15 @@ _SESSIONS = (
 
 def latest(
     read: Read, part: Part, those: Those, where: Mapping[Dimension, str], before: int, limit: int,
-    reach: Sequence[int], *, near: int = NEAR, most: int = _MOST,
+    reach: Sequence[int], *, inside: Part | None = None, near: int = NEAR, most: int = _MOST,
 ) -> list[Any]:  # fmt: skip
     """The latest rows of calls that match, as `part` alone would find them; their first column is their number.
 
     What matches `where` (a session, or what profiles tell) lies in spans between the entries of `reach`: from after the
-    first up to the second. Around them everything is looked at, and so are as many entries as are `near`.
+    first up to the second. Around them everything is looked at, and so are as many entries as are `near`. `inside` is
+    `part`, but only for entries that spans tell of.
     """
+    inside = inside or part
     since, rolled = reach
     sql = _SPANS.format("".join(f' AND "{each.value}" = ?' for each in where))
     if Dimension.SESSION in where:
@@ -57,7 +61,7 @@ def latest(
         if floor == ceiling - 1:
             # A great many calls that took longer than the rest of them.
             return found + part(_ANYWHERE, ceiling, limit - len(found))
-        found += _within(part, those, _merged(_places(spans), floor + 1, ceiling - 1), limit - len(found))
+        found += _within(inside, those, _merged(_places(spans), floor + 1, ceiling - 1), limit - len(found))
         ceiling = floor + 1
     if len(found) < limit and since > 0:
         found += part(_ANYWHERE, min(before, since + 1), limit - len(found))

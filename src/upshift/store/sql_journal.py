@@ -22,17 +22,20 @@ from upshift.store.feedback_rows import AT_ONCE, insertion, reported_from, row_o
 from upshift.store.journal import (
     Account,
     Applied,
+    Bounds,
     Call,
     Delivery,
     DeliveryState,
     Dimension,
     OptIn,
     Raised,
+    Tally,
     UnknownKeyError,
     Used,
 )
 from upshift.store.reports import COLUMNS, conditions
 from upshift.store.rows import alert_from, budget_ids, decision_from, encode, key_from, record_from
+from upshift.store.tallies import tally_from, tally_query
 
 OPT_IN, OPT_OUT = "payg-opt-in", "payg-opt-out"
 
@@ -45,6 +48,14 @@ _ALL = 2**62
 
 _NO_SESSION = (Dimension.SESSION, "")
 _SPANNED = frozenset(Dimension) - {Dimension.HOUR, Dimension.DAY, Dimension.MONTH}
+
+_OF_ONE = (Dimension.USER, Dimension.KEY)
+# That a call's profile is one of few is quicker found among these than by a look at the profile of each call. In a
+# CASE, since else PostgreSQL would make it a join, which is just that.
+_OF_FEW = (
+    "CASE WHEN calls.profile IN (SELECT profile FROM facets WHERE facet IN "
+    "(SELECT id FROM facet_labels WHERE true{})) THEN true ELSE false END"
+)
 
 _BUDGET = 'tenant, "user", workload, bucket, "window", period'
 
@@ -282,13 +293,19 @@ class SqlJournal(ABC):
 
     # Reports
 
+    def tallies(
+        self, by: Sequence[Dimension], after: int, until: int, bounds: Bounds, since: Instant = 0
+    ) -> Sequence[Tally]:
+        rows = self._read(tally_query(by, bounds), (after, until, since))
+        return [tally_from(row, by, bounds) for row in rows]
+
     def calls(
         self, where: Mapping[Dimension, str] | None = None, limit: int = 100, before: int | None = None
     ) -> Sequence[Call]:
         asked = where or {}
-        condition, values = self._conditions(asked)
 
-        def matching(place: str, *more: object) -> list[Fields]:
+        def matching(place: str, *more: object, only: Mapping[Dimension, str] = asked) -> list[Fields]:
+            condition, values = self._conditions(only)
             # A left join keeps calls the outer loop, in their order, where nothing is asked of profiles.
             return self._read(
                 f"SELECT seq, {COLUMNS} FROM calls LEFT JOIN profiles ON profiles.id = calls.profile "  # noqa: S608
@@ -299,6 +316,13 @@ class SqlJournal(ABC):
         def part(above: int, below: int, most: int) -> list[Fields]:
             return matching("seq > ? AND seq < ?", above, below, most)
 
+        def of_few(above: int, below: int, most: int) -> list[Fields]:
+            labels = "".join(f' AND "{each.value}" = ?' for each in mine)
+            place = f"seq > ? AND seq < ? AND {_OF_FEW.format(labels)}"
+            # Asked of each profile once more, databases would begin with all of those.
+            others = {each: asked[each] for each in asked.keys() - mine.keys()}
+            return matching(place, above, below, *mine.values(), most, only=others)
+
         def those(seqs: Sequence[int]) -> list[Fields]:
             return matching(f"seq IN ({', '.join('?' * len(seqs))})", *seqs, len(seqs))
 
@@ -306,8 +330,11 @@ class SqlJournal(ABC):
         # Of calls without a session no span tells.
         mine = {each: asked[each] for each in _SPANNED & asked.keys() if (each, asked[each]) != _NO_SESSION}
         reach = self._read(self._REACH) if mine else []
+        of_one = Dimension.SESSION not in mine and not mine.keys().isdisjoint(_OF_ONE)
+        near = min(self.near, spans.NEAR_OF_ONE) if of_one else self.near
+        inside = of_few if of_one else part
         rows = (
-            spans.latest(self._read, part, those, mine, top, limit, reach[0], near=self.near)
+            spans.latest(self._read, part, those, mine, top, limit, reach[0], inside=inside, near=near)
             if reach
             else part(-1, top, limit)
         )
@@ -361,8 +388,10 @@ class SqlJournal(ABC):
         values = [value for _, value in asked]
         if now is not None:
             current = _current(now)
+            # By the period first: of pairs an index is of no use to SQLite.
+            where += f" AND period IN ({', '.join('?' * len(current))})"
             where += f' AND ("window", period) IN (VALUES {", ".join(["(?, ?)"] * len(current))})'
-            values += [part for pair in current for part in pair]
+            values += [period for _, period in current] + [part for pair in current for part in pair]
         rows = self._read(
             f"SELECT {_BUDGET}, settled_tokens, settled_nano, held_tokens, held_nano, granted_tokens, "  # noqa: S608
             f"granted_nano FROM counters JOIN budgets ON id = budget WHERE true{where}",

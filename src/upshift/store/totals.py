@@ -149,9 +149,9 @@ class Words(ABC):
     def label(self, dimension: Dimension, time: str, unit: int) -> str:
         """A dimension as reports show it; `time` is a number of so many microseconds since the epoch."""
 
-    def added(self, name: str) -> str:
-        """The sum of a column, which is to be summed up once more."""
-        return f"sum({name})"
+    def added(self, name: str, condition: str = "") -> str:
+        """The sum of a column, of some rows or of all."""
+        return f"sum({name}) {condition}" if condition else f"sum({name})"
 
     @abstractmethod
     def latencies(self, condition: str = "") -> str:
@@ -262,21 +262,23 @@ def _rest(words: Words, parts: Stretches, reach: Reach, unit: int) -> tuple[str,
 
 
 def _together(words: Words, asked: Asked, names: Sequence[str], selects: Sequence[str], unit: int) -> str:
-    # Summed up twice: first by the number of the day or hour, so that its label is made once and not for every row.
-    added = [f"{words.added(name)} AS {name}" for name in SUMS[:-1]]
-    if asked.latencies:
-        added.append(f"{words.latencies()} AS latencies")
-    inner = ", ".join([*names, *added])
-    middle = f"SELECT {inner} FROM ({' UNION ALL '.join(selects)}) AS parts GROUP BY {', '.join(names)}"  # noqa: S608
+    together = f"({' UNION ALL '.join(selects)})"
+    if asked.timed:
+        # Summed up twice: first by the number of the day or hour, so that its label is made once and not for every row.
+        added = [f"{words.added(name)} AS {name}" for name in SUMS[:-1]]
+        if asked.latencies:
+            added.append(f"{words.latencies()} AS latencies")
+        inner = ", ".join([*names, *added])
+        together = f"(SELECT {inner} FROM {together} AS parts GROUP BY {', '.join(names)})"  # noqa: S608
     groups = [words.label(each, "t", unit) if each in TIMES else f"g{at}" for at, each in enumerate(asked.by)]
     columns = [
         *groups,
-        *(f"coalesce(sum(calls) {only}, 0)" for only in COUNTS),
-        *(f"sum({name})" for name in FIGURES),
+        *(f"coalesce({words.added('calls', only)}, 0)" for only in COUNTS),
+        *(words.added(name) for name in FIGURES),
     ]
     if asked.latencies:
         columns.append(words.latencies(SERVED))
-    return f"SELECT {', '.join(columns)} FROM ({middle}) AS middle{grouped(groups)}"  # noqa: S608
+    return f"SELECT {', '.join(columns)} FROM {together} AS middle{grouped(groups)}"  # noqa: S608
 
 
 def grouped(groups: Sequence[str]) -> str:

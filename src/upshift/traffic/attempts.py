@@ -1,7 +1,7 @@
 """What is tried next when a provider fails: another route, the same one after a pause, or nothing?
 
 A generator yields what to do and is sent what happened, until it has nothing more to do. A call is only sent again
-where it cannot have been billed, and never once a byte of an answer has been seen.
+where it cannot have been billed, or as far as the plan takes the risk; never once its client has seen a byte.
 """
 
 from collections.abc import Generator, Iterable, Sequence
@@ -11,7 +11,7 @@ import msgspec
 
 from upshift.model.span import MICROS, Instant
 from upshift.traffic.health import Board, State, Verdict
-from upshift.traffic.snapshot import Routing
+from upshift.traffic.snapshot import Routing, Unsure
 from upshift.traffic.targets import SAME_MODEL, SAME_TIER, Target
 
 MOST = 8
@@ -54,6 +54,8 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str = ""
     """Its kind, like connect or first_byte_timeout."""
     request_sent: bool = True
+    cut: bool = False
+    """The connection ended before anything that was generated had come."""
     first_byte_seen: bool = False
     unfit: str = ""
     """Why this target cannot be sent the call after all, as a code; nothing was sent."""
@@ -210,6 +212,8 @@ class _Run:
         self.again: dict[Target, Instant] = {}
         """Those that may be sent the call again, from when on."""
         self.hedge: Target | None = None
+        self.risked = False
+        """It has gone on once though it may have been billed."""
         self.over = ""
         """Why nothing more may be begun; empty while something may."""
 
@@ -235,7 +239,7 @@ class _Run:
         if _answered(happened):
             self.board.quick(target.model, happened.seconds)
         unsure = may_be_billed(happened)
-        over = happened.first_byte_seen or (unsure and not self.routing.retry_unsure)
+        over = happened.first_byte_seen or (unsure and not self._is_worth_it(target, happened))
         if not (over or unsure or not_billed(happened)):
             number = self.numbers[target]
             return Done(target, tuple(self.trail), tuple(self.in_flight), number, target == self.hedge)
@@ -244,6 +248,9 @@ class _Run:
             self.over = CLIENT_LEFT
         elif over:
             self.over = "may-have-been-billed" if unsure else "broke-off"
+        elif unsure and self.routing.retry_unsure is Unsure.OUTAGE:
+            # Only on another route: what cut an answer off here may well do so again.
+            self.risked = True
         elif self._is_repeatable(happened):
             self.again[target] = happened.now + int((happened.retry_after or 0.0) * MICROS)
         return KeepWaiting() if self.in_flight else self.next(happened.now)
@@ -260,6 +267,21 @@ class _Run:
             slow = self.board.pace(target.model).slow
             return Verdict.SHAKY if 0 < slow < self.given[target] else Verdict.NOTHING
         return _verdict(happened)
+
+    def _is_worth_it(self, target: Target, happened: Happened) -> bool:
+        """Whether the plan takes the risk that a call which may have been billed is billed once more."""
+        match self.routing.retry_unsure:
+            case Unsure.NEVER:
+                return False
+            case Unsure.OUTAGE:
+                return not self.risked and (happened.cut or self._is_in_vain(target, happened))
+            case Unsure.ALWAYS:
+                return True
+
+    def _is_in_vain(self, target: Target, happened: Happened) -> bool:
+        """Whether nobody is answered there, so that it is not just this answer that takes long."""
+        waited = happened.trouble == "first_byte_timeout"
+        return waited and self.board.circuit(target.provider.id).state(happened.now) is State.OPEN
 
     def _is_repeatable(self, happened: Happened) -> bool:
         return happened.status not in _ELSEWHERE and not happened.unfit and happened.trouble not in _NOT_AGAIN

@@ -234,6 +234,16 @@ class Pin(msgspec.Struct, frozen=True):
         return bool(self.providers or self.models)
 
 
+class Unsure(StrEnum):
+    """When a call is tried again that may have been billed already: sent, and no answer came."""
+
+    NEVER = "never"
+    OUTAGE = "outage"
+    """Once, on another route, where its connection ended before anything that was generated had come, or where it was
+    waited for in vain at a provider that answers nobody: then it is not just a slow answer."""
+    ALWAYS = "always"
+
+
 class Routing(msgspec.Struct, frozen=True, kw_only=True):
     """How a workload's calls find a route, and what happens when one fails."""
 
@@ -249,8 +259,7 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True):
     """Then with these tiers."""
     retries: int = 0
     """Tries of a call on routes that have failed already, over all of its routes."""
-    retry_unsure: bool = False
-    """Whether a call that may have been billed already is tried again."""
+    retry_unsure: Unsure = Unsure.OUTAGE
     hedge_after: float | None = None
     """Seconds without a first byte after which a second route is tried beside the first; None never."""
     sticky: bool = True

@@ -77,7 +77,7 @@ async def interpreter(client: Dialect, provider: Dialect, model: str) -> AsyncIt
     """An interpreter on a free port, before a simulated provider on another."""
     running = await serve_simulated("127.0.0.1", 0, Options(seed=7))
     headers = {"authorization": "Bearer k", "x-api-key": "k", "x-goog-api-key": "k", "content-type": "application/json"}
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", headers=headers, timeout=30) as upstream:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", headers=headers, timeout=60) as upstream:
         found = Interpreter(client, provider, model, upstream)
         server = await serve(
             found.handle,

@@ -43,7 +43,7 @@ class Told:
 async def by_chat(url: str, said: str, streamed: bool) -> Told:
     told = Told()
     tools: Any = [{"type": "function", "function": {"name": "weather", "parameters": WEATHER}}]
-    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0) as client:
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0, timeout=60) as client:
         asked: dict[str, Any] = {"model": "alias", "messages": [{"role": "user", "content": said}], "tools": tools}
         if streamed:
             try:
@@ -66,7 +66,7 @@ async def by_chat(url: str, said: str, streamed: bool) -> Told:
 async def by_responses(url: str, said: str, streamed: bool) -> Told:
     told = Told()
     tools: Any = [{"type": "function", "name": "weather", "parameters": WEATHER, "strict": False}]
-    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0) as client:
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0, timeout=60) as client:
         asked: dict[str, Any] = {"model": "alias", "input": said, "tools": tools}
         if streamed:
             async with client.responses.stream(**asked) as stream:
@@ -90,7 +90,7 @@ async def by_responses(url: str, said: str, streamed: bool) -> Told:
 async def by_messages(url: str, said: str, streamed: bool) -> Told:
     told = Told()
     tools: Any = [{"name": "weather", "input_schema": WEATHER}]
-    async with anthropic.AsyncAnthropic(base_url=url, api_key="k", max_retries=0) as client:
+    async with anthropic.AsyncAnthropic(base_url=url, api_key="k", max_retries=0, timeout=60) as client:
         asked: dict[str, Any] = {"model": "alias", "max_tokens": 4000, "messages": [{"role": "user", "content": said}]}
         if streamed:
             async with client.messages.stream(**asked, tools=tools) as stream:

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from upshift.admin import budgets as budgets_of
 from upshift.admin import reports
 from upshift.admin.amounts import amount
-from upshift.admin.budgets import BudgetView
+from upshift.admin.budgets import Line
 from upshift.admin.desk import ActError, Actor, Desk
 from upshift.admin.views import KeyState, key_view
 from upshift.console import charts
@@ -36,52 +36,57 @@ _MOST_SHOWN = 100
 """Of everybody's budgets: those nearest to their ceilings come first, and a search finds the others."""
 
 
-def _share(row: BudgetView) -> float | None:
-    shares = [each for each in (row.tokens.share, row.money.share) if each is not None]
-    return max(shares, default=None)
-
-
-def _state(row: BudgetView) -> str:
-    share = _share(row)
-    if row.bucket == "overage":
+def _state(row: Line) -> str:
+    bucket, share = row.claim.key.bucket, row.share
+    if bucket is Bucket.OVERAGE:
         return "metered"
-    if row.bucket == "degraded":
+    if bucket is Bucket.DEGRADED:
         return "degraded"
     if share is None:
         return "unlimited"
     # As it is written: what stands at 100% is used up, since a call more would not fit.
-    return "used up" if share >= _FULL else "nearly" if share >= 0.9 else "watch" if row.notices else "ok"
+    return "used up" if share >= _FULL else "nearly" if share >= 0.9 else "watch" if row.reached else "ok"
 
 
-def _place(row: BudgetView) -> str:
-    return budget_path(row.tenant, row.workload, row.user)
+def _place(row: Line) -> str:
+    key = row.claim.key
+    return budget_path(key.tenant, key.workload, key.user)
+
+
+def _user(row: Line) -> str:
+    user = row.claim.key.user
+    return user if user != EVERYBODY else "everybody together"
+
+
+def _runs_out(row: Line) -> str | None:
+    view = budgets_of.line_view(row)
+    return view.tokens.runs_out or view.money.runs_out
 
 
 COLUMNS = (
-    Column[BudgetView](
-        "user", "User", lambda row: row.user if row.user != EVERYBODY else "everybody together", link=_place
+    Column[Line]("user", "User", _user, link=_place),
+    Column[Line]("workload", "Workload", lambda row: row.claim.key.workload),
+    Column[Line]("tenant", "Tenant", lambda row: row.claim.key.tenant, wide=True),
+    Column[Line]("tier", "Tier", lambda row: row.tier, wide=True),
+    Column[Line]("period", "Period", lambda row: row.claim.key.period, Kind.CODE, wide=True),
+    Column[Line]("state", "State", _state, Kind.STATE),
+    Column[Line](
+        "share", "Used", lambda row: row.share, Kind.BAR, hint="Settled and held, of the ceiling that binds first"
     ),
-    Column[BudgetView]("workload", "Workload", lambda row: row.workload),
-    Column[BudgetView]("tenant", "Tenant", lambda row: row.tenant, wide=True),
-    Column[BudgetView]("tier", "Tier", lambda row: row.tier, wide=True),
-    Column[BudgetView]("period", "Period", lambda row: row.period, Kind.CODE, wide=True),
-    Column[BudgetView]("state", "State", _state, Kind.STATE),
-    Column[BudgetView]("share", "Used", _share, Kind.BAR, hint="Settled and held, of the ceiling that binds first"),
-    Column[BudgetView]("tokens", "Tokens", lambda row: row.tokens.used, Kind.TOKENS, wide=True),
-    Column[BudgetView]("token_limit", "of", lambda row: row.tokens.limit, Kind.TOKENS, wide=True, missing=DASH),
-    Column[BudgetView]("money", "Money", lambda row: row.money.used, Kind.MONEY, wide=True),
-    Column[BudgetView]("money_limit", "of", lambda row: row.money.limit, Kind.MONEY, wide=True, missing=DASH),
-    Column[BudgetView](
-        "runs_out", "Runs out", lambda row: row.tokens.runs_out or row.money.runs_out, Kind.DAY, wide=True,
-        hint="At this period's pace, if before it ends",
+    Column[Line]("tokens", "Tokens", lambda row: row.balance.settled.tokens, Kind.TOKENS, wide=True),
+    Column[Line]("token_limit", "of", lambda row: row.limits[0], Kind.TOKENS, wide=True, missing=DASH),
+    Column[Line]("money", "Money", lambda row: row.balance.settled.nano, Kind.MONEY, wide=True),
+    Column[Line]("money_limit", "of", lambda row: row.limits[1], Kind.MONEY, wide=True, missing=DASH),
+    Column[Line](
+        "runs_out", "Runs out", _runs_out, Kind.DAY, wide=True, hint="At this period's pace, if before it ends"
     ),
-)  # fmt: skip
+)
 
 
 @router.get("/budgets")
 def budgets(request: Request, desk: InDesk, seat: Seated, frame: InFrame, asked: TableAsked) -> Response:
     """All budgets of the current periods."""
-    rows = budgets_of.budgets(desk, seat.actor)
+    rows = budgets_of.lines(desk, seat.actor)
     table = Table(COLUMNS, rows, asked, first="-share", most=_MOST_SHOWN)
     counted = Counter(map(_state, rows))
     states = {name: counted[name] for name in ("used up", "nearly", "watch", "degraded")}

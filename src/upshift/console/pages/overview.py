@@ -16,6 +16,7 @@ from upshift.admin.kept import BeingComputedError
 from upshift.admin.playbook_views import RunView, run_view
 from upshift.admin.portfolio_views import quarters, standings
 from upshift.console import charts, decided
+from upshift.console.away import InAway
 from upshift.console.door import InDesk, Seat, Seated
 from upshift.console.frame import InFrame
 from upshift.console.needs import needs
@@ -54,7 +55,7 @@ class Spend(msgspec.Struct, frozen=True):
 
 
 @router.get("/")
-def overview(request: Request, desk: InDesk, seat: Seated, frame: InFrame) -> Response:
+def overview(request: Request, desk: InDesk, seat: Seated, frame: InFrame, away: InAway) -> Response:
     """The first page."""
     actor, now = seat.actor, desk.now()
     month, today = period_of(Window.MONTH, "UTC", now), period_of(Window.DAY, "UTC", now)
@@ -83,6 +84,7 @@ def overview(request: Request, desk: InDesk, seat: Seated, frame: InFrame) -> Re
         "applied": applied,
         "burns": None,
         "needs": [],
+        "away": away,
     }
     if seat.may(May.SEE_PLAN):
         found["runs"], found["ended"] = _runs(desk)

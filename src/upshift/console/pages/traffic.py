@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
@@ -82,20 +82,30 @@ def traffic(
         "choices": {Dimension.OUTCOME: list(Outcome), Dimension.BUCKET: list(Bucket)},
         "older": older,
         "newest": before is None,
+        "upto": max((each.seq for each in calls), default=0),
     }
     return frame.listing(request, seat, "traffic.html", table, found)
 
 
 @router.get("/traffic/live")
-async def live(request: Request, desk: InDesk, seat: Seated, frame: InFrame) -> Response:
+async def live(
+    request: Request,
+    desk: InDesk,
+    seat: Seated,
+    frame: InFrame,
+    since: Annotated[int | None, Query(ge=0, description="The last entry that the page has.")] = None,
+    last_event_id: Annotated[int | None, Header(ge=0)] = None,
+) -> Response:
     """Server-sent events: each second how many calls closed, and rows of the latest. They end with the session."""
     feed: Feed = request.app.state.feed
     tenant = seat.actor.tenant
+    where = reports.own(desk, seat.actor, {})
+    begin = since if last_event_id is None else last_event_id
 
     async def events() -> AsyncIterator[str]:
         yield "retry: 2000\n\n"
         last = 0
-        async for batch in feed.batches():
+        async for batch in feed.batches(begin, where):
             if not await run_in_threadpool(still_present, request, desk):
                 yield "event: over\ndata: signed out\n\n"
                 return
@@ -103,6 +113,7 @@ async def live(request: Request, desk: InDesk, seat: Seated, frame: InFrame) -> 
             said = {
                 "calls": len(mine),
                 "more": batch.more,
+                "late": batch.late,
                 "shown": min(len(mine), _LIVE_ROWS),
                 "missed": batch.number - last - 1 if last else 0,
                 "trouble": batch.trouble,
@@ -110,7 +121,9 @@ async def live(request: Request, desk: InDesk, seat: Seated, frame: InFrame) -> 
                 "rows": frame.part("_calls.html", {"calls": mine[:_LIVE_ROWS], "columns": COLUMNS}) if mine else "",
             }
             last = batch.number
-            yield f"data: {msgspec.json.encode(said).decode()}\n\n"
+            # A browser that connects again says which it had last.
+            id_ = f"id: {batch.upto}\n" if batch.upto >= 0 else ""
+            yield f"{id_}data: {msgspec.json.encode(said).decode()}\n\n"
 
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)

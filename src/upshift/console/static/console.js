@@ -126,11 +126,11 @@
   if (live) {
     const says = live.querySelector("[data-live-says]"), button = live.querySelector("[data-live-button]");
     const MOST = 100, KEPT = 4;
-    let source = null, waiting = [];
+    let source = null, waiting = [], last = live.dataset.since;
     function said(found) {
       if (found.trouble) return "the ledger cannot be read at the moment; what closes meanwhile comes later";
       const calls = (found.more ? "more than " : "") + found.calls.toLocaleString() + (found.calls === 1 ? " call" : " calls");
-      const parts = [calls + " in the last second"];
+      const parts = [calls + (found.late ? " since this page was loaded or connected last" : " in the last second")];
       if (found.refused) parts.push(found.refused.toLocaleString() + " refused");
       if (found.shown < found.calls) parts.push("the latest " + found.shown + " are shown");
       if (found.missed) parts.push(found.missed + (found.missed === 1 ? " second" : " seconds") + " missed before it: this page was too slow");
@@ -144,16 +144,19 @@
       // Rows alone: the text between them would stay when rows at the end go.
       rows.prepend(...made.rows);
       waiting = [];
+      const shut = rows.closest("[hidden]");
+      if (shut) { shut.hidden = false; document.querySelector("main .empty")?.remove(); }
       while (rows.rows.length > MOST) rows.deleteRow(-1);
       times(rows);
     }
     function start() {
-      source = new EventSource(live.dataset.live);
+      // From where the page or the stream before it ended: nothing closes unseen between them.
+      source = new EventSource(live.dataset.live + "?since=" + last);
       source.onmessage = (event) => {
         const found = JSON.parse(event.data), rows = document.getElementById("rows");
+        last = event.lastEventId || last;
         if (found.rows) waiting = [...waiting, found.rows].slice(-KEPT);
         if (rows && waiting.length) insert(rows);
-        if (!rows && found.rows) location.reload();
         says.textContent = said(found) + (rows && waiting.length ? "; the list waits while you are in it" : "");
       };
       source.addEventListener("over", () => { source.close(); says.textContent = "your session is over; load the page again to sign in"; });

@@ -66,6 +66,9 @@ class Splitter:
 
 def payload(event: bytes) -> bytes:
     """The data of an event; empty for comments and events without any."""
+    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
+        # What nearly all events are: one line.
+        return event[6:-2]
     lines = [
         line[6:] if line.startswith(b"data: ") else line[5:]
         for line in event.removeprefix(_BOM).splitlines()

@@ -52,6 +52,9 @@ class Meter(ABC):
         splitter = self._splitter
         whole = not splitter.holding
         events = splitter.cut(chunk)
+        if len(events) == 1 and events[0] is chunk:
+            # What nearly all chunks are: one event, and nothing else.
+            return chunk if self._take(self._data(chunk)) else b""
         kept = [event for event in events if self._take(self._data(event))]
         if splitter.broken:
             self._fail(f"an event of more than {LARGEST_EVENT:,} bytes")
