@@ -14,6 +14,8 @@ from playwright.sync_api import sync_playwright
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ("--no-sandbox", "--disable-dev-shm-usage")
 """Containers run tests as root, and give little shared memory."""
+PATIENCE_MS = 120_000
+"""More than anything in a page ever takes."""
 _APT_SECONDS, _OWN_SECONDS = 180, 120
 
 

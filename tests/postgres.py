@@ -4,8 +4,10 @@ Import `postgres` and `database_url` into a test module to use them as fixtures:
 the second a database of its own, with its tables, per test.
 """
 
+import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -23,6 +25,10 @@ from upshift.store.migrate import prepare
 
 _VERSION = "pginstall18"
 _TEMPLATE = "prepared"
+_PORTS = range(20_000, 32_000)
+_SECONDS = 180
+"""More than the server ever takes to start or to stop."""
+_WAIT = ("-w", "-t", str(_SECONDS))
 
 
 def _programs() -> Path:
@@ -31,6 +37,15 @@ def _programs() -> Path:
     assert found is not None
     assert found.origin is not None
     return Path(found.origin).parent / _VERSION / "bin"
+
+
+def _free_port() -> int:
+    """One of those that the system gives to nobody who takes any, since somebody might while the server is down."""
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"no port of {_PORTS} is free")
 
 
 class Server:
@@ -43,9 +58,7 @@ class Server:
         self._data = folder / "data"
         if os.geteuid() == 0:
             shutil.chown(folder, self._user)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = _free_port()
         self._numbers = count(1)
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "--auth=trust", "--encoding=utf8", "--no-sync")
         self.start()
@@ -54,7 +67,7 @@ class Server:
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            [_programs() / program, *arguments], user=self._user, check=True, timeout=60, cwd=self._folder,
+            [_programs() / program, *arguments], user=self._user, check=True, timeout=_SECONDS, cwd=self._folder,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -64,24 +77,30 @@ class Server:
             f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self._folder} -c fsync=off "
             "-c max_connections=60 -c shared_buffers=64MB -c autovacuum=off"
         )
-        self._run("pg_ctl", "-D", str(self._data), "-l", str(self._folder / "log"), "-w", "-o", options, "start")
+        self._run("pg_ctl", "-D", str(self._data), "-l", str(self._folder / "log"), *_WAIT, "-o", options, "start")
 
     def stop(self, mode: str = "immediate") -> None:
         """Like a crash, unless the mode is "fast"."""
-        self._run("pg_ctl", "-D", str(self._data), "-m", mode, "-w", "stop")
+        self._run("pg_ctl", "-D", str(self._data), "-m", mode, *_WAIT, "stop")
 
     def pause(self) -> None:
         """The server hangs: connections stay open, and nobody answers."""
-        self._signal(signal.SIGSTOP)
+        parent = self._parent()
+        # First, so that no child comes or goes any more.
+        os.kill(parent, signal.SIGSTOP)
+        self._signal_children(parent, signal.SIGSTOP)
 
     def go_on(self) -> None:
-        self._signal(signal.SIGCONT)
+        parent = self._parent()
+        self._signal_children(parent, signal.SIGCONT)
+        os.kill(parent, signal.SIGCONT)
 
-    def _signal(self, number: signal.Signals) -> None:
-        parent = int((self._data / "postmaster.pid").read_text().split()[0])
-        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        for process in (parent, *map(int, children)):
-            os.kill(process, number)
+    def _parent(self) -> int:
+        return int((self._data / "postmaster.pid").read_text().split()[0])
+
+    def _signal_children(self, parent: int, number: signal.Signals) -> None:
+        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+            os.kill(int(child), number)
 
     def url(self, name: str, port: int = 0) -> str:
         return f"postgresql://postgres@127.0.0.1:{port or self.port}/{name}"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from tests.admin.installation import PLAN
 
-LIMIT = 60
+LIMIT = 150
 
 
 class Serving:

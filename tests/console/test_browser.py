@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, sync_playwright
 from tests.admin.installation import HOUR, NOW, Installation, alert
-from tests.browser import FLAGS, chromium
+from tests.browser import FLAGS, PATIENCE_MS, chromium
 from tests.console.conftest import Browser
 from tests.console.teams import changing
 
@@ -73,7 +73,7 @@ def site(installation: Installation) -> Iterator[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def chrome() -> Iterator[Chromium]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=FOUND, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=FOUND, args=list(FLAGS), timeout=PATIENCE_MS)
         yield browser
         browser.close()
 
@@ -84,6 +84,7 @@ def opened(chrome: Chromium, site: tuple[str, str], width: int, scheme: str) -> 
     context = chrome.new_context(
         viewport={"width": width, "height": 900}, color_scheme="dark" if scheme == "dark" else "light"
     )
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
@@ -149,7 +150,7 @@ def test_calls_show_while_they_close(chrome: Chromium, site: tuple[str, str], in
     late = installation.call(user="late-comer")
     made = threading.Thread(target=lambda: asyncio.run(installation.spend(late)))
     made.start()
-    page.wait_for_selector("tbody tr:first-child >> text=late-comer", timeout=20_000)
+    page.wait_for_selector("tbody tr:first-child >> text=late-comer")
     made.join()
     # Text between rows would stay when they go at the end, and a page that looks on for hours would grow.
     assert page.evaluate("document.getElementById('rows').firstChild.nodeName") == "TR"
@@ -269,7 +270,7 @@ def test_the_list_waits_while_somebody_points_at_it(
     page.locator("[data-live-says]", has_text="the list waits").wait_for()
     assert page.locator("tbody tr:first-child").inner_text() == first
     page.hover("h1")
-    page.wait_for_selector("tbody tr:first-child >> text=late-comer", timeout=20_000)
+    page.wait_for_selector("tbody tr:first-child >> text=late-comer")
     made.join()
     assert not complaints
     page.context.close()

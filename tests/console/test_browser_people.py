@@ -18,7 +18,7 @@ from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, sync_playwright
 from starlette.responses import HTMLResponse
 from tests.admin.installation import Installation, alert
-from tests.browser import FLAGS, chromium
+from tests.browser import FLAGS, PATIENCE_MS, chromium
 from tests.console.identities import CLIENT, SECRET, Identities, served
 
 from upshift.admin.api import create_api
@@ -57,7 +57,7 @@ def console(installation: Installation, oidc: Provider | None = None, embed: str
 @pytest.fixture(scope="module")
 def chrome() -> Iterator[Chromium]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=FOUND, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=FOUND, args=list(FLAGS), timeout=PATIENCE_MS)
         yield browser
         browser.close()
 
@@ -73,6 +73,7 @@ def signed_in(chrome: Chromium, url: str, key: str, width: int, scheme: str) -> 
     context = chrome.new_context(
         viewport={"width": width, "height": 900}, color_scheme="dark" if scheme == "dark" else "light"
     )
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
@@ -115,6 +116,7 @@ def test_a_person_of_another_site_comes_back_signed_in(chrome: Chromium, install
         assert known is not None
         with console(installation, Provider(known)) as url:
             page = chrome.new_context().new_page()
+            page.set_default_timeout(PATIENCE_MS)
             page.goto(f"{url}/console/budgets?q=alice")
             sound(page)
             page.click("text=Sign in with localhost")

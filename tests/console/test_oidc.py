@@ -1,6 +1,7 @@
 """Does a provider of identities let in exactly those who have a role here, whatever tokens somebody sends?"""
 
 import functools
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -288,8 +289,10 @@ def test_a_provider_that_speaks_of_another_issuer_is_refused(site: Site) -> None
 
 
 def test_a_provider_that_is_away_is_named(installation: Installation) -> None:
-    site = Site(installation, Identities(port=9))
-    answer = site.client.get("/console/sign-in/oidc")
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        site = Site(installation, Identities(port=nobody.getsockname()[1]))
+        answer = site.client.get("/console/sign-in/oidc")
     assert answer.status_code == 502
     assert "cannot be asked" in answer.text
 

@@ -76,7 +76,7 @@ interfaces:
 """
 
 
-def plan_text(agent: str, enforcement: str = "reject", timeouts: str = "{first_byte: 60s}") -> str:
+def plan_text(agent: str, enforcement: str = "reject", timeouts: str = "{connect: 60s, first_byte: 60s}") -> str:
     return PLAN.replace("AGENT", agent).replace("ENFORCEMENT", enforcement).replace("TIMEOUTS", timeouts)
 
 
@@ -165,7 +165,8 @@ async def serving() -> AsyncIterator[Served]:
     handler = DefaultRequestHandler(agent_executor=agent, task_store=InMemoryTaskStore(), agent_card=card)
     routes = [*create_agent_card_routes(card), *create_jsonrpc_routes(handler, "/", enable_v0_3_compat=True)]
     app = _Seeing(Starlette(routes=routes), seen)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
+    config = uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1, timeout_keep_alive=600)
+    server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve(sockets=[sock]))
     try:
         yield Served(url, agent, seen)
@@ -184,7 +185,7 @@ async def speaking(
     headers = {"authorization": f"Bearer {secret}", "x-upshift-agent": agent}
     if session:
         headers["x-upshift-session"] = session
-    async with httpx.AsyncClient(headers=headers, timeout=20) as http:
+    async with httpx.AsyncClient(headers=headers, timeout=60) as http:
         if version:
             http.headers["A2A-Version"] = version
         url = f"{base_url}/a2a/{to}"

@@ -33,7 +33,7 @@ def stack_in_thread(tmp_path: Path) -> Iterator[tuple[str, str]]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(live(),))
     thread.start()
-    yield ready.get(timeout=30)
+    yield ready.get(timeout=120)
     loop.call_soon_threadsafe(over.set)
-    thread.join(timeout=30)
+    thread.join(timeout=120)
     loop.close()

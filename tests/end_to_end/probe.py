@@ -71,7 +71,7 @@ async def post(
     if secret is not None:
         sent.append((b"authorization", b"Bearer " + secret.encode()))
     sent += [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
-    link = Upstream(f"http://127.0.0.1:{port or stack.gateway.port}", timeouts=Timeouts(5, 30, 30, 60))
+    link = Upstream(f"http://127.0.0.1:{port or stack.gateway.port}", timeouts=Timeouts(60, 120, 120, 240))
     try:
         response = await link.send(method, path.encode(), sent, body)
         assert not isinstance(response, Trouble), response

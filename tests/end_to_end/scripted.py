@@ -67,14 +67,14 @@ class Scripted:
 
     async def settled(self) -> None:
         """Let go on whoever stands still until every call is answered, and billed."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while self.answering:
                 self.release()
                 await asyncio.sleep(0)
 
     async def until_asked(self, calls: int) -> None:
         """Wait until so many calls have come in all."""
-        async with asyncio.timeout(30), self._news:
+        async with asyncio.timeout(120), self._news:
             await self._news.wait_for(lambda: self.asked >= calls)
 
     async def _handle(self, exchange: Exchange) -> None:

@@ -196,7 +196,7 @@ async def test_a_task_that_failed_counts_as_a_failure_of_its_interface(stack: St
 
 async def test_the_card_leads_to_the_gateway(stack: Stack, researcher: Served) -> None:
     url = f"{stack.base_url}/a2a/researcher/.well-known/agent-card.json"
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         nobody = await client.get(url)
         card = (await client.get(url, headers={"authorization": f"Bearer {await secret(stack)}"})).json()
     assert nobody.status_code == 401
@@ -212,7 +212,7 @@ async def test_who_is_refused_and_how(stack: Stack) -> None:
     key, other = await secret(stack), await secret(stack, "globex")
     own = await secret(stack, agent="planner")
     said = sending({"question": "why"})
-    async with httpx.AsyncClient(base_url=stack.base_url) as client:
+    async with httpx.AsyncClient(base_url=stack.base_url, timeout=60) as client:
         for path, headers, status, words in (
             ("nobody", {"authorization": f"Bearer {key}", "x-upshift-agent": "planner"}, 404, "nobody"),
             ("planner", {"authorization": f"Bearer {key}", "x-upshift-agent": "planner"}, 404, "planner"),
@@ -257,13 +257,15 @@ async def test_an_agent_that_is_dead_or_slow_gives_a_clean_error(
     tmp_path: Path, researcher: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("A2A_TEST_KEY", "of-the-gateway")
-    async with running(tmp_path, plan=plan_text(researcher.url, timeouts="{first_byte: 300ms}")) as stack:
+    async with running(tmp_path, plan=plan_text(researcher.url)) as stack:
         await active(stack, "plan-research", "plan-dead")
         key = await secret(stack)
         told = (await post(stack, key, sending({"question": "why"}), to="dead")).json()
         assert told["error"]["code"] == -32603
         assert told["error"]["data"][0]["reason"] == "AGENT_CONNECT"
         async with speaking(stack.base_url, key) as client:
+            # Only now, so that it had time enough to show its card.
+            await stack.apply(plan_text(researcher.url, timeouts="{first_byte: 300ms}"))
             with pytest.raises(InternalError, match="first_byte_timeout"):
                 [_ async for _ in client.send_message(asking(question="why", do="wait"))]
         researcher.agent.cancelled.set()
@@ -349,7 +351,7 @@ async def test_a_share_of_the_sessions_is_let_in_and_none_flips(stack: Stack) ->
 
     async def let_in() -> list[bool]:
         headers = {"authorization": f"Bearer {key}", "x-upshift-agent": "planner"}
-        async with httpx.AsyncClient(base_url=stack.base_url, headers=headers, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=stack.base_url, headers=headers, timeout=60) as client:
             answers = [
                 await client.post(
                     "/a2a/researcher", json=sending({"question": "why"}), headers={"x-upshift-session": f"s{number}"}
@@ -387,7 +389,7 @@ def sending(data: dict[str, Any]) -> dict[str, Any]:
 
 async def post(stack: Stack, key: str, body: Any, to: str = "researcher") -> httpx.Response:
     headers = {"authorization": f"Bearer {key}", "x-upshift-agent": "planner"}
-    async with httpx.AsyncClient(base_url=stack.base_url, headers=headers, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=stack.base_url, headers=headers, timeout=60) as client:
         if isinstance(body, bytes):
             return await client.post(f"/a2a/{to}", content=body)
         return await client.post(f"/a2a/{to}", json=body)

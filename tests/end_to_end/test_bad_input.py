@@ -21,7 +21,7 @@ from upshift.model.span import MICROS
 from upshift.model.tokens import Certainty
 from upshift.simulated.tokens import count_tokens
 
-SILENCES = {"hang": "first_byte: 300ms, idle: 20s", "slow_chunk=2": "first_byte: 20s, idle: 300ms"}
+SILENCES = {"hang": "first_byte: 300ms, idle: 60s", "slow_chunk=2": "first_byte: 60s, idle: 300ms"}
 """How long a provider is given that is to be silent, before its answer or within it."""
 
 
@@ -30,7 +30,7 @@ async def stack(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     """An installation; where a silence is to be timed out, one that gives its providers 300 ms for that."""
     fault = getattr(request.node, "callspec", None) and request.node.callspec.params.get("fault")
     patience = SILENCES.get(fault.wish) if fault else None
-    extra = [(f"dialect: {each},", f"dialect: {each}, timeouts: {{{patience}}},") for each in ("openai", "anthropic")]
+    extra = [("timeouts: {connect: 60s, first_byte: 10m, idle: 10m}", f"timeouts: {{connect: 60s, {patience}}}")]
     async with running(tmp_path, extra=extra if patience else ()) as found:
         yield found
 

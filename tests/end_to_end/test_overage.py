@@ -28,7 +28,7 @@ WEATHER = [{"type": "function", "function": {"name": "weather", "parameters": {"
 
 async def granted(stack: Stack, at_least: int, workload: str = "chat") -> None:
     """Wait until the gateway has taken in what the desk left for it."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             accounts = stack.desk.journal.balances(tenant="acme", user="alice", workload=workload)
             if any(account.balance.granted.tokens >= at_least for account in accounts):

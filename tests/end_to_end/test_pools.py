@@ -13,9 +13,10 @@ import openai
 import pytest
 from tests.end_to_end.callers import Heard, Line
 from tests.end_to_end.probe import get, key, post
-from tests.end_to_end.stack import ADMIN, Stack, plan_text, running
+from tests.end_to_end.stack import ADMIN, NOON, Stack, plan_text, running
 from tests.end_to_end.turnstile import Turnstile, turnstile
 
+from upshift.gateway.clock import Clock, HandClock
 from upshift.model.key import Role
 from upshift.model.metered import Outcome
 from upshift.model.pool import PoolUse
@@ -36,9 +37,9 @@ def plan(url: str, capacity: str, pools: str = "", other: str = "") -> str:
 
 @asynccontextmanager
 async def pooled(
-    folder: Path, capacity: str, pools: str = "", other: str = ""
+    folder: Path, capacity: str, pools: str = "", other: str = "", clock: Clock | None = None
 ) -> AsyncIterator[tuple[Stack, Turnstile]]:
-    async with turnstile() as gate, running(folder, plan=plan(gate.url, capacity, pools, other)) as stack:
+    async with turnstile() as gate, running(folder, plan=plan(gate.url, capacity, pools, other), clock=clock) as stack:
         yield stack, gate
 
 
@@ -54,12 +55,13 @@ async def use(stack: Stack) -> PoolUse:
 
 async def until(stack: Stack, in_use: int, waiting: int) -> None:
     """Wait until so many have a place, and so many wait for one."""
-    while ((found := await use(stack)).in_use, found.waiting) != (in_use, waiting):  # noqa: ASYNC110 - nobody would set an event
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(120):
+        while ((found := await use(stack)).in_use, found.waiting) != (in_use, waiting):  # noqa: ASYNC110 - nobody would set an event
+            await asyncio.sleep(0.001)
 
 
 async def test_fifty_clients_are_never_more_than_five_upstream_and_all_are_served(tmp_path: Path) -> None:
-    async with pooled(tmp_path, "capacity: {concurrent: 5, wait: 60s}") as (stack, gate):
+    async with pooled(tmp_path, "capacity: {concurrent: 5, wait: 10m}") as (stack, gate):
         calls = [
             asyncio.create_task(call(stack, user=f"u{number % 7}", stream=number % 2 == 0)) for number in range(50)
         ]
@@ -132,7 +134,7 @@ async def test_a_refusal_is_in_the_dialect_of_its_client_and_says_when_to_come_a
 
 
 async def test_the_official_clients_see_a_rate_limit(tmp_path: Path) -> None:
-    async with pooled(tmp_path, "capacity: {requests: 1/min, queue: 0}") as (stack, gate):
+    async with pooled(tmp_path, "capacity: {requests: 1/min, queue: 0}", clock=HandClock(NOON)) as (stack, gate):
         await gate.open()
         assert (await call(stack, QUICK)).status == 200
         async with await stack.openai() as client:
@@ -145,7 +147,7 @@ async def test_the_official_clients_see_a_rate_limit(tmp_path: Path) -> None:
 
 
 async def test_a_client_that_leaves_the_queue_frees_its_place_in_it(tmp_path: Path) -> None:
-    async with pooled(tmp_path, "capacity: {concurrent: 1, queue: 1, wait: 60s}") as (stack, gate):
+    async with pooled(tmp_path, "capacity: {concurrent: 1, queue: 1, wait: 10m}") as (stack, gate):
         first = asyncio.create_task(call(stack))
         await gate.until(1)
         async with Line(stack.gateway.port) as line:
@@ -166,7 +168,7 @@ async def test_a_client_that_leaves_the_queue_frees_its_place_in_it(tmp_path: Pa
 
 
 async def test_a_client_that_leaves_in_mid_answer_frees_its_place(tmp_path: Path) -> None:
-    async with pooled(tmp_path, "capacity: {concurrent: 1, queue: 1, wait: 60s}") as (stack, gate):
+    async with pooled(tmp_path, "capacity: {concurrent: 1, queue: 1, wait: 10m}") as (stack, gate):
         text = "[[simulate: slow_chunk=1, output_tokens=20]] please"
         async with Line(stack.gateway.port) as line:
             first = asyncio.create_task(line.call(await key(stack), text, stream=True))
@@ -182,10 +184,10 @@ async def test_a_client_that_leaves_in_mid_answer_frees_its_place(tmp_path: Path
 
 
 async def test_a_change_of_plan_lets_in_who_waits(tmp_path: Path) -> None:
-    async with pooled(tmp_path, "capacity: {concurrent: 1, wait: 60s}") as (stack, gate):
+    async with pooled(tmp_path, "capacity: {concurrent: 1, wait: 10m}") as (stack, gate):
         calls = [asyncio.create_task(call(stack)) for _ in range(6)]
         await until(stack, 1, 5)
-        await stack.apply(plan(gate.url, "capacity: {concurrent: 3, wait: 60s}"))
+        await stack.apply(plan(gate.url, "capacity: {concurrent: 3, wait: 10m}"))
         await gate.until(3)
         await until(stack, 3, 3)
         await stack.apply(plan_text(gate.url, "100M"))
@@ -213,7 +215,8 @@ async def test_a_shared_pool_keeps_each_workload_its_reserve(tmp_path: Path) -> 
 
 
 async def test_tokens_are_charged_as_used_and_a_refused_call_costs_nothing(tmp_path: Path) -> None:
-    async with pooled(tmp_path, "capacity: {tokens: 3000/h, burst: 1h, queue: 0}") as (stack, gate):
+    capacity = "capacity: {tokens: 3000/h, burst: 1h, queue: 0}"
+    async with pooled(tmp_path, capacity, clock=HandClock(NOON)) as (stack, gate):
         await gate.open()
         text = "[[simulate: input_tokens=980, output_tokens=20]] please"
         heard = [await call(stack, text) for _ in range(5)]

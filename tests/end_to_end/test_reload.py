@@ -50,7 +50,7 @@ async def in_flight(stack: Stack, stile: Turnstile, secret: str, count: int) -> 
 
 async def standing_in_line(stack: Stack, count: int) -> None:
     """Wait until the gateway has so many calls before it."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             if stack.gateway.server.in_flight == count:
                 return
@@ -266,7 +266,7 @@ async def test_a_graceful_stop_lets_streams_end_and_a_start_knows_what_was_used(
         secret = await key(stack)
         flying = await in_flight(stack, stile, secret, 40)
         port = stack.gateway.port
-        closing = asyncio.create_task(stack.gateway.close(grace_seconds=30))
+        closing = asyncio.create_task(stack.gateway.close(grace_seconds=120))
         await asyncio.sleep(0)
         with pytest.raises(OSError, match="Connect"):
             await asyncio.open_connection("127.0.0.1", port)
@@ -332,7 +332,7 @@ async def test_a_kept_plan_that_cannot_be_read_freezes_neither_keys_nor_the_next
     stack.desk.journal.revoke_key(kept.id, stack.clock.now(), "the tests")
     await stack.gateway.flow.regime.refresh()
     assert stack.gateway.flow.regime.in_force.snapshot is before
-    async with openai.AsyncOpenAI(base_url=f"{stack.base_url}/v1", api_key=secret, max_retries=0) as client:
+    async with openai.AsyncOpenAI(base_url=f"{stack.base_url}/v1", api_key=secret, max_retries=0, timeout=60) as client:
         with pytest.raises(openai.AuthenticationError, match="revoked"):
             await client.chat.completions.create(model="big", messages=[{"role": "user", "content": "hello"}])
     await stack.apply(plan_text(stack.simulated_url(), "5k"))

@@ -71,7 +71,7 @@ async def test_anthropic_whole_and_streamed(stack: Stack) -> None:
 
 def test_sync_clients(stack_in_thread: tuple[str, str]) -> None:
     base_url, secret = stack_in_thread
-    with openai.OpenAI(base_url=f"{base_url}/v1", api_key=secret, max_retries=0) as client:
+    with openai.OpenAI(base_url=f"{base_url}/v1", api_key=secret, max_retries=0, timeout=60) as client:
         said = client.chat.completions.create(model="big", messages=[{"role": "user", "content": HELLO}])
         assert said.choices[0].message.content
         chunks = list(
@@ -79,7 +79,7 @@ def test_sync_clients(stack_in_thread: tuple[str, str]) -> None:
         )
         assert chunks[-1].choices[0].finish_reason == "stop"
         assert "big" in [model.id for model in client.models.list()]
-    with anthropic.Anthropic(base_url=base_url, api_key=secret, max_retries=0) as client2:
+    with anthropic.Anthropic(base_url=base_url, api_key=secret, max_retries=0, timeout=60) as client2:
         message = client2.messages.create(model="sonnet", max_tokens=99, messages=[{"role": "user", "content": HELLO}])
         assert message.usage.output_tokens == 40
         assert "sonnet" in [model.id for model in client2.models.list()]

@@ -22,9 +22,9 @@ PLAN = """
 upshift: 1
 name: staying
 providers:
-  first: {dialect: openai-responses, speaks: [openai, openai-embeddings], base_url: "FIRST/v1"}
-  second: {dialect: openai-responses, speaks: [openai, openai-embeddings], base_url: "SECOND/v1"}
-  claude: {dialect: anthropic, base_url: "CLAUDE"}
+  first: {dialect: openai-responses, speaks: [openai, openai-embeddings], base_url: "FIRST/v1", timeouts: {connect: 60s}}
+  second: {dialect: openai-responses, speaks: [openai, openai-embeddings], base_url: "SECOND/v1", timeouts: {connect: 60s}}
+  claude: {dialect: anthropic, base_url: "CLAUDE", timeouts: {connect: 60s}}
 models:
   chat: {provider: first, context: 200k, max_output: 32k, price: {input: $2, output: $10},
          offers: [{provider: second, price: {input: $3, output: $12}}, {provider: claude, weight: 0, price: {input: $1, output: $1}}]}

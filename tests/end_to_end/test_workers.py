@@ -21,6 +21,8 @@ from upshift.simulated.serving import serve_simulated
 from upshift.store.verify import verify
 
 CLIENTS = 20
+PATIENCE = 150
+"""Seconds for what a slow machine with much else to do takes a while for: processes start, each of which imports much."""
 
 
 class Serving:
@@ -39,27 +41,35 @@ class Serving:
         """Process ids of one kind."""
         pid = self.process.pid
         found = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-        return [each for each in found if name.encode() in Path(f"/proc/{each}/cmdline").read_bytes()]
+        return [each for each in found if name.encode() in command(each)]
 
     async def client(self) -> None:
         """Call after call on one connection, as long as it is kept; a new one where it was said that it ends."""
         while not self.enough.is_set():
-            async with Line(self.port) as line:
-                while not self.enough.is_set():
-                    try:
-                        heard = await asyncio.wait_for(line.call(self.secret, "[[simulate: output_tokens=20]]"), 30)
-                    except (OSError, asyncio.IncompleteReadError):
-                        self.broken += 1
-                        break
-                    self.heard[heard.status] += 1
-                    if heard.headers.get("connection") == "close":
-                        break
+            try:
+                async with Line(self.port) as line:
+                    while not self.enough.is_set():
+                        heard = await asyncio.wait_for(line.call(self.secret, "[[simulate: output_tokens=20]]"), 120)
+                        self.heard[heard.status] += 1
+                        if heard.headers.get("connection") == "close":
+                            break
+            except (OSError, asyncio.IncompleteReadError):
+                self.broken += 1
 
     async def until(self, calls: int) -> None:
         """Wait for so many more answers."""
         goal = self.heard.total() + calls
-        while self.heard.total() < goal:  # noqa: ASYNC110 - clients count; nobody would set an event
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE):
+            while self.heard.total() < goal:  # noqa: ASYNC110 - clients count; nobody would set an event
+                await asyncio.sleep(0.01)
+
+
+def command(process: int) -> bytes:
+    """Its words; none of one that has ended meanwhile."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 @asynccontextmanager
@@ -79,7 +89,7 @@ async def serving(folder: Path, limit: str) -> AsyncIterator[Serving]:
         )
     assert process.stdout
     try:
-        said = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+        said = json.loads(await asyncio.wait_for(process.stdout.readline(), PATIENCE))
         yield Serving(process, int(said["gateway"].rpartition(":")[2]), secret, db)
     finally:
         if process.returncode is None:
@@ -91,8 +101,9 @@ async def serving(folder: Path, limit: str) -> AsyncIterator[Serving]:
 async def test_a_ceiling_holds_over_all_workers(tmp_path: Path) -> None:
     async with serving(tmp_path, "5k") as it:
         clients = [asyncio.create_task(it.client()) for _ in range(CLIENTS)]
-        while not it.heard[402]:  # noqa: ASYNC110 - clients count; nobody would set an event
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(PATIENCE):
+            while not it.heard[402]:  # noqa: ASYNC110 - clients count; nobody would set an event
+                await asyncio.sleep(0.01)
         await it.until(50)
         it.enough.set()
         await asyncio.gather(*clients)
@@ -100,8 +111,9 @@ async def test_a_ceiling_holds_over_all_workers(tmp_path: Path) -> None:
         it.process.send_signal(signal.SIGTERM)
         await it.process.wait()
         journal = open_desk(it.db).journal
-        month = next(each for each in journal.balances() if each.key.window == "month")
-        assert 4_900 <= month.balance.settled.tokens <= 5_000
+        # The clock is the machine's, so a month may have ended under way.
+        used = [each.balance.settled.tokens for each in journal.balances() if each.key.window == "month"]
+        assert 4_900 <= max(used) <= 5_000
         assert verify(it.db).ok
 
 
@@ -111,8 +123,9 @@ async def test_renewed_under_load_without_a_failed_call(tmp_path: Path) -> None:
         await it.until(200)
         before = set(it.children("gateway-process"))
         it.process.send_signal(signal.SIGHUP)
-        while before & set(it.children("gateway-process")):  # noqa: ASYNC110 - as one looks at a process list
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(PATIENCE):
+            while before & set(it.children("gateway-process")):  # noqa: ASYNC110 - as one looks at a process list
+                await asyncio.sleep(0.05)
         await it.until(200)
         it.enough.set()
         await asyncio.gather(*clients)

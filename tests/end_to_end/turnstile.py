@@ -22,6 +22,11 @@ class Turnstile:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.provider.port}"
 
+    @property
+    def waiting(self) -> int:
+        """How many calls have come to stand still since the last step."""
+        return self._waiting
+
     async def sleep(self, seconds: float) -> None:
         """Where the provider waits."""
         if not seconds:
@@ -51,7 +56,7 @@ class Turnstile:
             self._news.notify_all()
 
     async def _when(self, ready: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30), self._news:
+        async with asyncio.timeout(120), self._news:
             await self._news.wait_for(ready)
 
 

@@ -5,6 +5,7 @@ killing a replica (SIGKILL) at random instants, until so many were killed; each 
 else files in the folder. Writes one JSON document: the histories, what was told how often, and how many were killed.
 """
 
+import fcntl
 import json
 import os
 import random
@@ -12,6 +13,8 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -32,7 +35,18 @@ _AFTER = 3
 
 
 _LEASE = 6 * TICK / MICROS
-"""Seconds: a replica that read the clock a turn ago must not take the other's lease for one of a clock set back."""
+"""Seconds: longer than the turn that a replica is in the middle of."""
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """To read the clock, or to move it; ends with its process.
+
+    Whoever had read it long before it asks for the lease would take the other's for one of a clock set back.
+    """
+    with (folder / "gate").open("w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        yield
 
 
 def work(db: str, folder: Path, replica: str) -> None:
@@ -42,20 +56,23 @@ def work(db: str, folder: Path, replica: str) -> None:
     made.start(quick())
     clock, left = folder / "turn", _AFTER
     while left:
-        turn = int(clock.read_text())
-        made.clock.at = BEGIN + turn * TICK
-        now = made.clock.now()
-        if not journal.lease(LEASE, replica, now, _LEASE):
+        with alone(folder):
+            turn = int(clock.read_text())
+            made.clock.at = BEGIN + turn * TICK
+            now = made.clock.now()
+            leased = journal.lease(LEASE, replica, now, _LEASE)
+        if not leased:
             # Whoever has it moves the clock on, or is started again.
             time.sleep(0.001)
             left -= int(fold(load(journal, RUN)).over and not (folder / "going").exists())
             continue
         over = made.tick(RUN).over
-        whole = folder / f"turn.{replica}"
-        whole.write_text(str(turn + 1))
-        whole.replace(clock)
-        # Given up, so that the other one may have the next turn.
-        journal.lease(LEASE, replica, now, 0.0)
+        with alone(folder):
+            whole = folder / f"turn.{replica}"
+            whole.write_text(str(turn + 1))
+            whole.replace(clock)
+            # Given up, so that the other one may have the next turn.
+            journal.lease(LEASE, replica, now, 0.0)
         left -= over
     (folder / "going").unlink(missing_ok=True)
 

@@ -1,8 +1,8 @@
 """Do notices reach what Apprise knows, over real HTTP and SMTP, each at most once, also after a crash?"""
 
-import socket
+import asyncio
 from collections.abc import Iterator
-from email import message_from_bytes
+from email import message_from_string
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiosmtpd.controller import Controller
+from tests.engine.test_notify import Mailbox, bound, mail_server
 
 from upshift.admin_app import notice_ways
 from upshift.engine.apprise_way import AppriseWay
@@ -97,11 +97,10 @@ def test_every_notice_arrives_once_also_after_a_restart(journal: SqliteJournal, 
 
 
 def test_a_failure_is_not_tried_again_and_keeps_no_other(journal: SqliteJournal, chat: Chat) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
     chat.status = 500
-    teller = Teller(journal, [AppriseWay(chat.url), AppriseWay(f"json://127.0.0.1:{port}/?cto=30&rto=30")])
-    assert teller.tell(RECORDS, AT)
+    with bound() as nobody:
+        away = f"json://127.0.0.1:{nobody.getsockname()[1]}/?cto=30&rto=30"
+        assert Teller(journal, [AppriseWay(chat.url), AppriseWay(away)]).tell(RECORDS, AT)
     chat.status = 200
     assert Teller(journal, [AppriseWay(chat.url)]).tell(RECORDS, AT + 100 * HOUR)
     assert [each["title"] for each in chat.got] == TITLES
@@ -114,30 +113,13 @@ def test_a_claim_of_one_that_died_is_never_sent_again(journal: SqliteJournal, ch
     assert [each["title"] for each in chat.got] == TITLES[1:]
 
 
-class Letters:
-    """Keeps what arrives by SMTP."""
-
-    def __init__(self) -> None:
-        self.subjects: list[str] = []
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        self.subjects.append(str(message_from_bytes(envelope.content)["subject"]))
-        return "250 taken"
-
-
-def test_mail_by_apprise_arrives_once(journal: SqliteJournal) -> None:
-    letters = Letters()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    server = Controller(letters, hostname="127.0.0.1", port=port, ready_timeout=60)
-    server.start()
-    try:
-        url = f"mailto://127.0.0.1:{port}?from=upshift@example.org&to=mia@example.org&mode=insecure"
+async def test_mail_by_apprise_arrives_once(journal: SqliteJournal) -> None:
+    mailbox = Mailbox()
+    async with mail_server(mailbox) as port:
+        url = f"mailto://127.0.0.1:{port}?from=upshift@example.org&to=mia@example.org&mode=insecure&cto=30&rto=30"
         for _ in range(2):
-            assert Teller(journal, [AppriseWay(url)]).tell(RECORDS, AT)
-    finally:
-        server.stop()
-    assert letters.subjects == TITLES
+            assert await asyncio.to_thread(Teller(journal, [AppriseWay(url)]).tell, RECORDS, AT)
+    assert [str(message_from_string(each)["subject"]) for each in mailbox.texts()] == TITLES
 
 
 @pytest.mark.parametrize("url", ["nothing", "nonsense://host/token-of-mine", "://x"])

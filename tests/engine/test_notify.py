@@ -43,18 +43,20 @@ class Mailbox:
 
 
 @contextlib.asynccontextmanager
-async def mail_server(mailbox: Mailbox, port: int = 0) -> AsyncIterator[int]:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(mailbox, loop=loop), "127.0.0.1", port)
+async def mail_server(mailbox: Mailbox, sock: socket.socket | None = None) -> AsyncIterator[int]:
+    loop, sock = asyncio.get_running_loop(), sock or bound()
+    server = await loop.create_server(lambda: SMTP(mailbox, loop=loop), sock=sock)
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield int(sock.getsockname()[1])
     finally:
         server.close()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+def bound() -> socket.socket:
+    """A port that nobody else gets, and where nobody listens yet."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    return sock
 
 
 def mail(port: int) -> Mail:
@@ -107,13 +109,13 @@ async def test_two_notifiers_at_once_send_one_mail(installation: Installation) -
 
 
 async def test_a_server_that_was_down_gets_it_once_it_is_up(installation: Installation) -> None:
-    mailbox, port = Mailbox(), free_port()
-    one = notifier(installation, mail(port))
+    mailbox, sock = Mailbox(), bound()
+    one = notifier(installation, mail(sock.getsockname()[1]))
     assert await asyncio.to_thread(one.tick) == 0
     state = next(each for each in installation.desk.journal.alerts() if each.alert.threshold == 90).deliveries[0]
     assert (state.state, state.attempts) == (DeliveryState.FAILED, 1)
     assert "refused" in state.why.lower()
-    async with mail_server(mailbox, port):
+    async with mail_server(mailbox, sock):
         assert await asyncio.to_thread(one.tick) == 0, "too early for another try"
         installation.clock.advance(6)
         assert await asyncio.to_thread(one.tick) == 1

@@ -1,7 +1,9 @@
 """Does a run end the same, told once, when its engine is killed at any instant, again and again?"""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +19,18 @@ def test_an_engine_that_is_killed_at_any_instant_comes_to_the_same_end(
 ) -> None:
     command = [sys.executable, "-m", "tests.engine.crashing_engine", str(tmp_path), str(kills), "7", str(replicas)]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=360)
+        finally:
+            # With its replicas, which would go on and hold the pipes.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, err
+    found = json.loads(out)
     assert found["killed"] == kills
     alone = found["alone"]
     assert alone["state"] == "finished"

@@ -1,6 +1,5 @@
 """Does the engine move runs on by what was recorded, undo what it did, and do everything once?"""
 
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.engine.rehearsals import DAYS, QUICK, Letterbox, Pigeonhole, quick, rehearsal, rehearsed
+from tests.engine.test_notify import bound
 
 from upshift.admin.playbook_views import run_view
 from upshift.engine.act import JournalActs
@@ -443,11 +443,10 @@ def test_a_plan_that_cannot_be_read_opens_nothing(journal: Journal, tmp_path: Pa
 
 def test_a_webhook_that_is_down_is_told_later(journal: Journal, tmp_path: Path) -> None:
     records = rehearsed(journal, tmp_path, Scenario.SLOW)
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
-    teller = Teller(journal, [WebhookWay(Webhook(f"http://127.0.0.1:{port}", ""))])
-    now = BEGIN + 100 * HOUR
-    assert not teller.tell(records, now)
-    assert not teller.tell(records, now + 1), "and not at once again"
+    with bound() as nobody:
+        teller = Teller(journal, [WebhookWay(Webhook(f"http://127.0.0.1:{nobody.getsockname()[1]}", ""))])
+        now = BEGIN + 100 * HOUR
+        assert not teller.tell(records, now)
+        assert not teller.tell(records, now + 1), "and not at once again"
     kinds = journal.decisions([kind_of("quick-rehearsal")], limit=1_000)
     assert len(kinds) == len(records) - 1, "trouble with a channel is no part of the run"

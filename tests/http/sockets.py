@@ -12,7 +12,8 @@ from upshift.http.exchange import Exchange, Handler, Headers
 from upshift.http.limits import ServerLimits
 from upshift.http.server import Server, serve
 
-PATIENCE = 10.0
+PATIENCE = 60.0
+PATIENT = Timeouts(connect=PATIENCE)
 T = TypeVar("T")
 
 
@@ -230,7 +231,7 @@ async def origin(
     place.listener = await asyncio.start_server(place, "127.0.0.1", 0)
     upstream = Upstream(
         place.url,
-        timeouts=timeouts or Timeouts(),
+        timeouts=timeouts or PATIENT,
         max_connections=max_connections,
         max_header_bytes=max_header_bytes,
         clock=clock or HandClock(),

@@ -31,7 +31,9 @@ async def under_uvicorn(handler: Handler = echo) -> AsyncIterator[Fallback]:
     app = AsgiApp(handler, max_body_bytes=100_000, on_error=errors.append, on_bad_request=words)
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, http="httptools", ws="none", lifespan="on", log_config=None, access_log=False)
+        config = uvicorn.Config(
+            app, http="httptools", ws="none", lifespan="on", log_config=None, access_log=False, timeout_keep_alive=600
+        )
         server = uvicorn.Server(config)
         running = asyncio.create_task(server._serve([bound]))
         await until(lambda: server.started)

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.http.sockets import (
     PATIENCE,
+    PATIENT,
     Caller,
     HandClock,
     Origin,
@@ -25,6 +27,8 @@ from upshift.http.client import Response, Timeouts, Trouble, Upstream
 from upshift.http.exchange import Headers
 
 LIMIT = 1 << 20
+FIN_WAIT2 = 5
+"""The state of a TCP connection that we have ended, and the other side knows it."""
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: 1\r\n\r\nhello"
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\nX-T: 1\r\n\r\n"
 TO_THE_END = b"HTTP/1.1 200 OK\r\n\r\nhello"
@@ -42,11 +46,12 @@ async def fine(upstream: Upstream, body: bytes = b"{}") -> tuple[Response, bytes
     return response, whole
 
 
-async def trouble(upstream: Upstream) -> Trouble:
-    """The trouble of a call, wherever it shows."""
+async def trouble(upstream: Upstream, on_body: Callable[[], None] = lambda: None) -> Trouble:
+    """The trouble of a call, wherever it shows; `on_body` is told once the body has begun."""
     response = await post(upstream)
     if isinstance(response, Trouble):
         return response
+    on_body()
     whole = await soon(response.read(LIMIT))
     assert isinstance(whole, Trouble), whole
     return whole
@@ -225,12 +230,15 @@ async def test_a_slow_reader_pushes_back() -> None:
     async with origin(script, clock=clock) as (upstream, _):
         response = await post(upstream)
         assert isinstance(response, Response)
-        before = -1
+        # As much as is taken in unread, and nothing more from then on.
+        await until(lambda: response.waiting > 256 * 1024)
+        taken_in, before = response.waiting, -1
         while before != sent:
             before = sent
             for _ in range(50):
                 await asyncio.sleep(0.001)
         assert sent < 400
+        assert response.waiting == taken_in
         # Waiting for our own reader is not the origin's silence.
         clock.now += 200
         upstream.sweep()
@@ -346,7 +354,7 @@ async def test_a_head_that_is_too_large_is_trouble(pieces: list[bytes]) -> None:
     ],
 )
 async def test_silence_is_a_timeout(answer: bytes, seconds: float, kind: str) -> None:
-    said = asyncio.Event()
+    said, heard = asyncio.Event(), asyncio.Event()
 
     async def script(caller: Caller) -> None:
         await request_of(caller)
@@ -357,10 +365,8 @@ async def test_silence_is_a_timeout(answer: bytes, seconds: float, kind: str) ->
 
     clock = HandClock()
     async with origin(script, clock=clock) as (upstream, _):
-        call = asyncio.create_task(trouble(upstream))
-        await soon(said.wait())
-        for _ in range(20):
-            await asyncio.sleep(0.001)
+        call = asyncio.create_task(trouble(upstream, on_body=heard.set))
+        await soon((heard if kind == "idle_timeout" else said).wait())
         clock.now += seconds - 0.1
         upstream.sweep()
         await asyncio.sleep(0)
@@ -394,7 +400,7 @@ async def test_a_drip_that_never_ends_meets_the_total_timeout() -> None:
 async def test_nobody_there_is_a_connect_trouble() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        upstream = Upstream(f"http://127.0.0.1:{bound.getsockname()[1]}", timeouts=Timeouts())
+        upstream = Upstream(f"http://127.0.0.1:{bound.getsockname()[1]}", timeouts=PATIENT)
         found = await post(upstream)
         assert isinstance(found, Trouble)
         assert (found.kind, found.request_sent) == ("connect", False)
@@ -429,7 +435,7 @@ async def test_plain_text_where_tls_is_expected_is_a_tls_trouble() -> None:
     place = Origin(script)
     place.listener = await asyncio.start_server(place, "127.0.0.1", 0)
     upstream = Upstream(
-        place.url.replace("http:", "https:"), timeouts=Timeouts(), ssl_context=ssl.create_default_context()
+        place.url.replace("http:", "https:"), timeouts=PATIENT, ssl_context=ssl.create_default_context()
     )
     found = await post(upstream)
     assert isinstance(found, Trouble)
@@ -466,7 +472,7 @@ async def test_waiting_too_long_for_a_connection_is_a_pool_timeout() -> None:
         assert isinstance(response, Response)
         waiting = asyncio.create_task(post(upstream))
         await asyncio.sleep(0)
-        clock.now += 5.1
+        clock.now += PATIENCE + 0.1
         upstream.sweep()
         found = await soon(waiting)
         assert isinstance(found, Trouble)
@@ -649,17 +655,26 @@ def _answered(listener: socket.socket) -> socket.socket:
     return link
 
 
+def hang_up(link: socket.socket) -> None:
+    """Close it; the other side's kernel has the end when this returns, and has said so."""
+    link.shutdown(socket.SHUT_WR)
+    given_up = time.monotonic() + PATIENCE
+    while link.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != FIN_WAIT2:
+        assert time.monotonic() < given_up
+    link.close()
+
+
 async def test_what_closed_before_we_wrote_is_found_out_before_we_write() -> None:
     """Even where the loop has had no time to read that the origin has gone."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        upstream = Upstream(f"http://127.0.0.1:{listener.getsockname()[1]}", timeouts=Timeouts())
+        upstream = Upstream(f"http://127.0.0.1:{listener.getsockname()[1]}", timeouts=PATIENT)
         try:
             accepting = asyncio.create_task(asyncio.to_thread(_answered, listener))
             assert (await fine(upstream))[1] == b"hello"
             first = await soon(accepting)
             second = asyncio.get_running_loop().run_in_executor(None, _answered, listener)
             assert upstream.idle_connections == 1
-            first.close()
+            hang_up(first)
             assert (await fine(upstream))[1] == b"hello"
             (await soon(second)).close()
         finally:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.http.sockets import Answer, Caller, Served, echo, served, soon, statuses, until
+from tests.http.sockets import PATIENCE, Answer, Caller, Served, echo, served, soon, statuses, until
 
 from upshift.http.exchange import Exchange, Headers
 from upshift.http.limits import ServerLimits
@@ -534,7 +534,7 @@ async def test_a_client_that_leaves_is_noticed_and_the_handler_runs_on() -> None
         caller.writer.transport.abort()
         # A half-closed socket may still want its answer, so only an attempt to write tells.
         gate.seen[0].start(200, [])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not told:
                 gate.seen[0].write(b"x")
                 await asyncio.sleep(0)

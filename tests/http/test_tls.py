@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.http.sockets import soon, until, words
+from tests.http.sockets import PATIENT, soon, until, words
 
-from upshift.http.client import Response, Timeouts, Trouble, Upstream
+from upshift.http.client import Response, Trouble, Upstream
 from upshift.http.exchange import Exchange
 from upshift.http.limits import ServerLimits
 from upshift.http.server import Server, serve
@@ -55,7 +55,7 @@ def trusting() -> ssl.SSLContext:
 
 async def test_calls_and_streams_over_tls() -> None:
     async with secured() as (server, errors):
-        upstream = Upstream(f"https://localhost:{server.port}", timeouts=Timeouts(), ssl_context=trusting())
+        upstream = Upstream(f"https://localhost:{server.port}", timeouts=PATIENT, ssl_context=trusting())
         for target, body, size in ((b"/", b"y" * 1_000_000, 7), (b"/stream", b"", 2_000_000), (b"/", b"", 1)):
             response = await soon(upstream.send(b"POST", target, [], body))
             assert isinstance(response, Response), response
@@ -75,7 +75,7 @@ async def test_an_origin_that_cannot_prove_its_name(fault: str) -> None:
     async with secured() as (server, _):
         host = "localhost" if fault == "untrusted" else "127.0.0.1"
         context = None if fault == "untrusted" else trusting()
-        upstream = Upstream(f"https://{host}:{server.port}", timeouts=Timeouts(), ssl_context=context)
+        upstream = Upstream(f"https://{host}:{server.port}", timeouts=PATIENT, ssl_context=context)
         found = await soon(upstream.send(b"POST", b"/", [], b""))
         assert isinstance(found, Trouble)
         assert (found.kind, found.request_sent) == ("tls", False)

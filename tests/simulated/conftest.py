@@ -74,7 +74,7 @@ Talk = Callable[..., Awaitable[Heard]]
 
 
 def _talk(port: int, method: str, path: str, body: bytes, headers: dict[str, str]) -> Heard:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path, body, headers)
         try:

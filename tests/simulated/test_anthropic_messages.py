@@ -36,7 +36,9 @@ async def client(running: Running) -> AsyncIterator[anthropic.AsyncAnthropic]:
     url = f"http://127.0.0.1:{running.port}"
     # Nothing here speaks TLS, and reading the certificates for each client takes longer than all the rest.
     plain = anthropic.DefaultAsyncHttpxClient(verify=False)
-    async with anthropic.AsyncAnthropic(base_url=url, api_key="k", max_retries=0, http_client=plain) as client:
+    async with anthropic.AsyncAnthropic(
+        base_url=url, api_key="k", max_retries=0, http_client=plain, timeout=60
+    ) as client:
         yield client
 
 
@@ -71,7 +73,7 @@ async def test_an_answer(client: anthropic.AsyncAnthropic, running: Running, str
 
 
 def _sync(port: int) -> tuple[str, str | None]:
-    with anthropic.Anthropic(base_url=f"http://127.0.0.1:{port}", api_key="k", max_retries=0) as client:
+    with anthropic.Anthropic(base_url=f"http://127.0.0.1:{port}", api_key="k", max_retries=0, timeout=60) as client:
         message = client.messages.create(**request("Hello"))
         with client.messages.stream(**request("Hello [[simulate: output_tokens=33]]")) as stream:
             return "".join(stream.text_stream), message._request_id

@@ -38,7 +38,7 @@ async def client(running: Running) -> AsyncIterator[openai.AsyncOpenAI]:
     url = f"http://127.0.0.1:{running.port}/v1"
     # Nothing here speaks TLS, and reading the certificates for each client takes longer than all the rest.
     plain = openai.DefaultAsyncHttpxClient(verify=False)
-    async with openai.AsyncOpenAI(base_url=url, api_key="k", max_retries=0, http_client=plain) as client:
+    async with openai.AsyncOpenAI(base_url=url, api_key="k", max_retries=0, http_client=plain, timeout=60) as client:
         yield client
 
 
@@ -61,7 +61,7 @@ async def test_a_whole_answer(client: openai.AsyncOpenAI, running: Running) -> N
 
 
 def _sync(port: int) -> tuple[str, str]:
-    with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="k", max_retries=0) as client:
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="k", max_retries=0, timeout=60) as client:
         whole = client.chat.completions.create(model="gpt-4o-mini", messages=said("Hello"))
         request: Any = {"model": "gpt-4o-mini", "messages": said("Hello [[simulate: output_tokens=33]]")}
         stream = client.chat.completions.create(stream=True, **request)

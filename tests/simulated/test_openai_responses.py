@@ -41,7 +41,7 @@ class Step(pydantic.BaseModel):
 async def client(running: Running) -> AsyncIterator[openai.AsyncOpenAI]:
     url = f"http://127.0.0.1:{running.port}/v1"
     plain = openai.DefaultAsyncHttpxClient(verify=False)
-    async with openai.AsyncOpenAI(base_url=url, api_key="k", max_retries=0, http_client=plain) as client:
+    async with openai.AsyncOpenAI(base_url=url, api_key="k", max_retries=0, http_client=plain, timeout=60) as client:
         yield client
 
 

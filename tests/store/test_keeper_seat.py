@@ -1,5 +1,6 @@
 """Is there one keeper at a time, by the database's clock, and can a sleeping one be replaced?"""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -15,6 +16,8 @@ from upshift.store.backend import FencedError, StoreTroubleError
 from upshift.store.keeper_seat import give_up, renew, take, who
 from upshift.store.postgres import WRITER, Connection
 from upshift.store.postgres_groups import PostgresGroups
+
+LIMIT = 60.0
 
 
 @pytest.fixture
@@ -80,21 +83,33 @@ def test_a_keeper_asleep_in_a_commit_is_undone(place: PostgresPlace) -> None:
 
 
 def test_nothing_of_the_old_keeper_comes_after_the_new_one_has_the_seat(place: PostgresPlace) -> None:
-    first = take(place.url, "a:1", "s1", 0.3)
+    first = take(place.url, "a:1", "s1", 600.0)
     assert first is not None
     groups = PostgresGroups(place.url, first.epoch)
+    begun, numbers = threading.Event(), count()
+
+    def write_one() -> None:
+        name = f"r{next(numbers)}"
+        groups.write([Note(RequestId(name), NOW, record(name))])
 
     def write_on() -> None:
-        for number in count():
-            groups.write([Note(RequestId(f"r{number}"), NOW, record(f"r{number}"))])
+        while True:
+            write_one()
+            begun.set()
 
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(write_on)
+        assert begun.wait(LIMIT)
+        place.do("UPDATE keeper SET renewed = renewed - 601000000")
         while take(place.url, "b:1", "s2", 600.0) is None:
             pass
         before = place.rows("SELECT count(*) FROM groups")
-        with pytest.raises(FencedError):
-            writing.result(timeout=30)
+        # The second is for one that slept for so long in the middle of a group that it was cut off.
+        with pytest.raises((FencedError, StoreTroubleError)):
+            writing.result(timeout=LIMIT)
+    groups.reconnect()
+    with pytest.raises(FencedError):
+        write_one()
     assert before[0][0] > 0
     assert place.rows("SELECT count(*) FROM groups") == before
     groups.close()
