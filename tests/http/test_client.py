@@ -377,6 +377,52 @@ async def test_silence_is_a_timeout(answer: bytes, seconds: float, kind: str) ->
         await until(lambda: upstream.open_connections == 0)
 
 
+@pytest.mark.parametrize(
+    ("waiting", "late", "drips", "silent"),
+    [(6, 0, False, 2), (4, 0, False, 0), (4, 6, False, 0), (6, 0, True, 0)],
+    ids=["many wait in vain", "a few are slow", "others have only come", "somebody is answered"],
+)
+async def test_an_origin_that_answers_nobody_is_told_from_a_slow_answer(
+    waiting: int, late: int, drips: bool, silent: int
+) -> None:
+    asked, drop = asyncio.Semaphore(0), asyncio.Event()
+
+    async def script(caller: Caller) -> None:
+        request = await request_of(caller)
+        asked.release()
+        if b"/drips" in request:
+            caller.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+            await drop.wait()
+            caller.send(b"1\r\ny\r\n")
+        await caller.reader.read()
+
+    clock = HandClock()
+    async with origin(script, clock=clock) as (upstream, _):
+        dripping = await soon(upstream.send(b"POST", b"/drips", [], b"{}")) if drips else None
+        if dripping is not None:
+            assert isinstance(dripping, Response)
+            assert await soon(dripping.chunk()) == b"x"
+        calls = [asyncio.create_task(trouble(upstream)) for _ in range(waiting)]
+        for _ in range(waiting + drips):
+            await soon(asked.acquire())
+        clock.now += 70.0
+        drop.set()
+        if dripping is not None:
+            assert isinstance(dripping, Response)
+            assert await soon(dripping.chunk()) == b"y"
+        calls_later = [asyncio.create_task(trouble(upstream)) for _ in range(late)]
+        for _ in range(late):
+            await soon(asked.acquire())
+        clock.now += 50.1
+        upstream.sweep()
+        found = [await soon(call) for call in calls]
+        assert {each.kind for each in found} == {"first_byte_timeout"}
+        assert sum(each.silent for each in found) == silent
+        for call in calls_later:
+            call.cancel()
+        await asyncio.gather(*calls_later, return_exceptions=True)
+
+
 async def test_a_drip_that_never_ends_meets_the_total_timeout() -> None:
     async def script(caller: Caller) -> None:
         await request_of(caller)

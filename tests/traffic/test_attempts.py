@@ -152,6 +152,14 @@ def test_what_is_waited_for_in_vain_goes_on_once_the_provider_answers_nobody() -
     assert waiting[6].status(504).over.why == "may-have-been-billed"
 
 
+def test_what_many_wait_for_in_vain_goes_on_at_once() -> None:
+    run = Rehearsal(A, B, C).tell(2.0, trouble="first_byte_timeout", silent=True)
+    assert run.trying.target == B
+    assert run.tell(2.0, trouble="first_byte_timeout", silent=True).over.why == "may-have-been-billed"
+    never = Rehearsal(A, B, routing=Routing(retry_unsure=Unsure.NEVER))
+    assert never.tell(2.0, trouble="first_byte_timeout", silent=True).over.why == "may-have-been-billed"
+
+
 def test_of_two_that_are_cut_beside_each_other_one_goes_on() -> None:
     run = Rehearsal(A, B, C, routing=Routing(hedge_after=2.0)).tell(2.0, slow=True)
     assert isinstance(run.tell(target=A, trouble="reset", cut=True).step, KeepWaiting)
@@ -372,6 +380,7 @@ HAPPENINGS = st.one_of(
         st.booleans(),
     ),
     st.just({"trouble": "reset", "request_sent": True, "cut": True}),
+    st.just({"trouble": "first_byte_timeout", "request_sent": True, "silent": True}),
     st.just({"unfit": "no"}),
     st.just({"slow": True}),
 )
@@ -399,7 +408,7 @@ def test_every_course_ends_within_its_bounds(
     run = Rehearsal(*targets, routing=routing, deadline=deadline, chance=chance)
     in_flight: list[Target] = []
     tried: list[Target] = []
-    unsafe, cuts = False, 0
+    unsafe, outages = False, 0
     failing: list[dict[str, object]] = [{"status": 500} for _ in range(40)]
     for said in [*script, *failing]:
         step = run.step
@@ -420,9 +429,10 @@ def test_every_course_ends_within_its_bounds(
         ended = data.draw(st.sampled_from(in_flight)) if len(in_flight) > 1 else in_flight[0]
         in_flight.remove(ended)
         billed = bool(said.get("trouble") and said.get("request_sent")) or said.get("status") == 504
-        cuts += bool(said.get("cut"))
+        outage = bool(said.get("cut") or said.get("silent"))
+        outages += outage
         taken = routing.retry_unsure is Unsure.ALWAYS or (
-            routing.retry_unsure is Unsure.OUTAGE and bool(said.get("cut")) and cuts == 1
+            routing.retry_unsure is Unsure.OUTAGE and outage and outages == 1
         )
         unsafe |= bool(said.get("first_byte_seen")) or (billed and not taken)
         run.tell(0.01, target=ended, **said)

@@ -280,7 +280,7 @@ class _Course:
         if isinstance(answer, Trouble):
             return Happened(
                 now=now, target=target, trouble=answer.kind, request_sent=answer.request_sent, cut=answer.cut,
-                seconds=seconds,
+                silent=answer.silent, seconds=seconds,
             )  # fmt: skip
         assert answer is not None
         wait = answer.header(b"retry-after")

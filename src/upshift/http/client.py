@@ -1,6 +1,7 @@
 """How is one declared origin reached: which connection carries a request, and who waits for one?"""
 
 import asyncio
+import math
 import ssl
 import time
 from collections import deque
@@ -60,6 +61,7 @@ class Upstream:
         self._max_connections = max_connections
         self._max_idle = max_idle
         self._idle_seconds = idle_seconds
+        self.heard = -math.inf
         self._links: set[Link] = set()
         self._idle: deque[Link] = deque()
         # Each waits for a link that got free, or for None: a place in which to connect.
@@ -144,6 +146,10 @@ class Upstream:
                 waiter.set_result(Trouble("pool_timeout", detail, False))
 
     # --- called by links
+
+    def in_flight_since(self, moment: float) -> int:
+        """Requests that were sent by then, and whose answers are not complete."""
+        return sum(link.in_flight_since(moment) for link in self._links)
 
     def free(self, link: Link) -> None:
         """A link may carry another request."""

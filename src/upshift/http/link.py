@@ -15,6 +15,8 @@ from upshift.http.repeat import Repeats
 
 _HIGH_WATER = 256 * 1024
 _COPIED = 32 * 1024
+_CROWD = 5
+"""So many that wait for an origin without a byte to any of them do not all wait for something slow."""
 
 Kind = Literal[
     "connect",
@@ -53,6 +55,8 @@ class Trouble:
     request_sent: bool
     cut: bool = False
     """The connection ended before anything that was generated had come."""
+    silent: bool = False
+    """For the second half of the wait not a byte came from the origin to anybody, though others waited all along."""
 
 
 class Pool(Protocol):
@@ -61,6 +65,11 @@ class Pool(Protocol):
     timeouts: Timeouts
     max_header_bytes: int
     clock: Callable[[], float]
+    heard: float
+    """When anything was last received, on any connection."""
+
+    def in_flight_since(self, moment: float) -> int:
+        """Requests that were sent by then, and whose answers are not complete."""
 
     def free(self, link: "Link") -> None: ...
 
@@ -281,13 +290,23 @@ class Link(asyncio.Protocol):
         response, self._response = self._response, None
         # Of a request that has not left in full the origin cannot have served anything, unless it answers all the same.
         sent = not self._unwritten or response is not None
-        trouble = Trouble(kind, detail, sent, kind == "reset" and self._heard == math.inf)
+        cut = kind == "reset" and self._heard == math.inf
+        trouble = Trouble(kind, detail, sent, cut, kind == "first_byte_timeout" and self._silent())
         answer, self._answer = self._answer, None
         if response is not None:
             response.finish(trouble)
         if answer is not None and not answer.done():
             answer.set_result(trouble)
         self.abort()
+
+    def in_flight_since(self, moment: float) -> bool:
+        """Whether it carries a request that was sent by then, and whose answer is not complete."""
+        return self._sent_at <= moment and (self._answer is not None or self._response is not None)
+
+    def _silent(self) -> bool:
+        pool = self._pool
+        half_way = pool.clock() - pool.timeouts.first_byte / 2
+        return pool.heard <= half_way and pool.in_flight_since(half_way) >= _CROWD
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -353,6 +372,7 @@ class Link(asyncio.Protocol):
             # Nobody asked: whatever this is, it must not become the answer to the next request.
             self.abort()
             return
+        self._pool.heard = self._pool.clock()
         first = not self._fed
         self._fed = len(data)
         if first:

@@ -56,6 +56,8 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
     request_sent: bool = True
     cut: bool = False
     """The connection ended before anything that was generated had come."""
+    silent: bool = False
+    """For the second half of the wait the provider said nothing to anybody, though others waited all along."""
     first_byte_seen: bool = False
     unfit: str = ""
     """Why this target cannot be sent the call after all, as a code; nothing was sent."""
@@ -281,7 +283,7 @@ class _Run:
     def _is_in_vain(self, target: Target, happened: Happened) -> bool:
         """Whether nobody is answered there, so that it is not just this answer that takes long."""
         waited = happened.trouble == "first_byte_timeout"
-        return waited and self.board.circuit(target.provider.id).state(happened.now) is State.OPEN
+        return waited and (happened.silent or self.board.circuit(target.provider.id).state(happened.now) is State.OPEN)
 
     def _is_repeatable(self, happened: Happened) -> bool:
         return happened.status not in _ELSEWHERE and not happened.unfit and happened.trouble not in _NOT_AGAIN
