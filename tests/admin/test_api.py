@@ -213,6 +213,7 @@ def test_verify_reads_the_whole_ledger(api: Api) -> None:
         ("GET", "/nothing", None, 404),
         ("DELETE", "/plan", None, 405),
         ("GET", "/calls?limit=0", None, 422),
+        ("GET", f"/calls?before={2**63}", None, 422),
         ("GET", "/calls?where=colour=red", None, 400),
         ("GET", "/usage?by=colour", None, 400),
         ("GET", "/usage?since=soon", None, 400),

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 from fastapi.testclient import TestClient
-from tests.admin.installation import HOUR, Installation
+from tests.admin.installation import HOUR, OPERATOR, Installation
 
 from upshift.admin.api import create_api
 from upshift.model.key import Role
@@ -53,6 +53,20 @@ def test_who_was_let_in_goes_on_for_an_hour(installation: Installation, scraped:
         installation.clock.set(installation.clock.now() + HOUR)
         assert scraped.status(key) == 503
     assert scraped.status(key) == 200
+
+
+def test_a_key_that_ends_within_the_hour_opens_nothing_after_its_end(
+    installation: Installation, scraped: Scraped
+) -> None:
+    ends = installation.clock.now() + HOUR // 2
+    key = installation.desk.issue(OPERATOR, role=Role.METRICS, name="short", expires=ends).secret
+    assert scraped.status(key) == 200
+    with gone(installation):
+        installation.clock.set(ends - 1)
+        assert scraped.status(key) == 200
+        installation.clock.set(ends)
+        assert scraped.status(key) == 503
+    assert scraped.status(key) == 401
 
 
 def test_who_was_turned_away_is_not_remembered(installation: Installation, scraped: Scraped) -> None:

@@ -25,6 +25,7 @@ from upshift.store.engines import Keeping
 from upshift.store.journal import Dimension, Journal, Used
 from upshift.store.ledger import Ledger
 from upshift.store.retained import Dropped, Kept, said
+from upshift.store.spans import FEW
 from upshift.store.sql_journal import SqlJournal
 from upshift.store.totals import DAY, HOUR, LATENCY_ERROR
 from upshift.store.verify import Verification
@@ -234,6 +235,37 @@ class KeepingConformance:
                 check_search(journal, [*first, *then], where)
 
         run()
+
+    def test_one_user_is_found_who_has_too_many_calls_to_be_told_one_by_one(
+        self, place: Place, journal: Journal
+    ) -> None:
+        these = [
+            msgspec.structs.replace(
+                call(f"r{number}", NOW), user=("alice", "bob")[number % 2], session=("", "s1")[number % 3 == 0],
+                started=NOW + number % 5 // 4 * DAY, workload=("chat", "code")[number == 40],
+            )
+            for number in range(3 * FEW)
+        ]  # fmt: skip
+
+        async def write() -> None:
+            ledger = await place.ledger()
+            for each in these:
+                ledger.note(each, NOW)
+            await ledger.close()
+
+        asyncio.run(write())
+        place.keeping().catch_up()
+        alice = {Dimension.USER: "alice"}
+        for where in (
+            alice,
+            {**alice, Dimension.SESSION: ""},
+            {**alice, Dimension.SESSION: "s1"},
+            {**alice, Dimension.DAY: value(these[0], Dimension.DAY), Dimension.WORKLOAD: "chat"},
+            {**alice, Dimension.WORKLOAD: "code", Dimension.KEY: ""},
+            {Dimension.KEY: ""},
+            {Dimension.USER: "a%"},
+        ):
+            check_search(journal, these, where)
 
     def test_no_total_is_lost_by_crashes_retention_and_calls_that_come_late(
         self, place: Place, journal: Journal

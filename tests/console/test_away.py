@@ -67,12 +67,15 @@ class Watched:
         api.mount("/console", create_console(installation.desk, whole, look=self.look))
         self.client = TestClient(api, raise_server_exceptions=False, follow_redirects=False)
         self.key = installation.secret(Role.ADMIN)
+        self.fault: OSError | None = None
 
     async def look(self) -> Sequence[Live]:
+        if self.fault is not None:
+            raise self.fault
         return self.processes
 
-    def sign_in(self) -> None:
-        assert self.client.post("/console/sign-in", data={"key": self.key}).status_code == 303
+    def sign_in(self, key: str = "") -> None:
+        assert self.client.post("/console/sign-in", data={"key": key or self.key}).status_code == 303
 
 
 def test_the_overview_says_so_and_when_it_was_told(installation: Installation) -> None:
@@ -102,3 +105,26 @@ def test_with_the_database_gone_who_is_signed_in_is_told_that_calls_go_on(instal
         answer = watched.client.get("/console/sign-in")
         assert "entries wait" not in answer.text
         assert "entries wait" not in watched.client.post("/console/sign-in", data={"key": watched.key}).text
+
+
+def test_what_is_shown_of_the_decision_is_a_link_for_those_who_see_it(installation: Installation) -> None:
+    watched = Watched(installation)
+    for key, sees in ((watched.key, True), (installation.secret(Role.TENANT_ADMIN, "acme"), False)):
+        watched.sign_in(key)
+        for books in (owing(5), TOLD):
+            watched.processes = (said("keeper", books),)
+            text = watched.client.get("/console/").text
+            assert "The database" in text
+            assert ("/console/ledger?kind=decision" in text) is sees
+
+
+def test_pages_do_without_processes_that_cannot_be_asked(installation: Installation) -> None:
+    watched = Watched(installation)
+    watched.sign_in()
+    watched.fault = FileNotFoundError("/tmp/upshift-gone")
+    assert watched.client.get("/console/").status_code == 200
+    with closing(sqlite3.connect(installation.db)) as db:
+        db.execute("ALTER TABLE keys RENAME TO gone")
+        answer = watched.client.get("/console/")
+        assert answer.status_code == 503
+        assert "cannot be read or written" in answer.text

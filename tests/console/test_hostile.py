@@ -287,6 +287,13 @@ def test_files_of_the_console_are_all_that_is_served(browser: Browser, path: str
     assert "root:" not in answer.text
 
 
+@pytest.mark.parametrize("page", ["traffic", "ledger"])
+def test_a_page_before_an_entry_that_no_ledger_can_have_is_refused(browser: Browser, page: str) -> None:
+    browser.sign_in()
+    assert browser.client.get(f"/console/{page}?before={2**63 - 1}").status_code == 200
+    assert browser.client.get(f"/console/{page}?before={2**63}").status_code == 422
+
+
 def test_what_is_too_large_is_refused(browser: Browser) -> None:
     large = "x" * (4 * 1024 * 1024 + 1)
     assert browser.client.post("/console/sign-in", data={"key": large}).status_code == 413

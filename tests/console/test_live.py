@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, closing, contextmanager
 from pathlib import Path
@@ -109,6 +110,41 @@ async def test_whoever_joins_gets_what_closed_since_their_page_was_made(installa
             assert [each.seq for each in (await looks.next(third)).calls] == [last.seq]
 
 
+class Slow(dict[Dimension, str]):
+    """A condition that takes a while to read by."""
+
+    def __init__(self) -> None:
+        super().__init__({Dimension.TENANT: "acme"})
+        self.begun, self.may_end = threading.Event(), threading.Event()
+
+    def __bool__(self) -> bool:
+        self.begun.set()
+        assert self.may_end.wait(PATIENCE)
+        return True
+
+
+async def test_looks_that_went_by_while_what_was_late_was_read_are_late_too(installation: Installation) -> None:
+    seen = await closed(installation)
+    early = await closed(installation)
+    looks, where = Looks(installation), Slow()
+    async with aclosing(looks.feed.batches(seen.seq, where)) as slow, aclosing(looks.feed.batches()) as quick:
+        first = asyncio.create_task(following(slow))
+        await following(quick)
+        assert await asyncio.to_thread(where.begun.wait, PATIENCE)
+        meanwhile = []
+        for _ in range(3):
+            meanwhile.append(await closed(installation))
+            await looks.next(quick)
+        where.may_end.set()
+        found = await first
+        assert [each.seq for each in found.calls] == [early.seq]
+        found = await following(slow)
+        assert [each.seq for each in reversed(found.calls)] == [each.seq for each in meanwhile]
+        assert found.late == 2
+        last = await closed(installation)
+        assert [each.seq for each in (await looks.next(slow)).calls] == [last.seq]
+
+
 async def test_what_closed_before_a_broken_database_was_read_comes_after_it(installation: Installation) -> None:
     seen = await closed(installation)
     missed = await closed(installation)
@@ -180,6 +216,9 @@ def test_a_stream_goes_on_where_the_one_before_it_ended(installation: Installati
                 lines = live.iter_lines()
                 assert next(each for each in lines if each.startswith("id: ")) == f"id: {seqs[-1]}"
                 assert said(lines)["late"] == 2
+        # A page that is younger than the look is not told again of what it has when it connects again.
+        with client.stream("GET", f"/console/traffic/live?since={seqs[-1] + 5}") as live:
+            assert next(each for each in live.iter_lines() if each.startswith("id: ")) == f"id: {seqs[-1] + 5}"
 
 
 @pytest.mark.parametrize("how", ["signed out", "revoked"])

@@ -208,6 +208,10 @@ async def test_a_shared_pool_keeps_each_workload_its_reserve(tmp_path: Path) -> 
         await gate.until(2)
         calls += [asyncio.create_task(call(stack)) for _ in range(3)]
         await gate.until(4)
+        # Whoever gets no place is told so before one becomes free.
+        async with asyncio.timeout(120):
+            while sum(each.done() for each in calls) < 4:  # noqa: ASYNC110 - nobody would set an event
+                await asyncio.sleep(0.001)
         await gate.open()
         heard = await asyncio.gather(*calls)
         assert Counter(each.status for each in heard[:5]) == {200: 2, 429: 3}

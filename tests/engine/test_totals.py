@@ -21,7 +21,8 @@ from upshift.model.budget import Amount, Bucket, BudgetKey
 from upshift.model.metered import Metered, Outcome
 from upshift.model.span import Instant
 from upshift.model.tokens import NO_USAGE
-from upshift.store.journal import Dimension, Journal, Spread, Tally, Used
+from upshift.store.backend import StoreTroubleError
+from upshift.store.journal import Call, Dimension, Journal, Spread, Tally, Used
 from upshift.store.ledger import Admit, Read
 from upshift.store.sqlite_ledger import SqliteLedger
 
@@ -194,6 +195,47 @@ def test_a_long_call_that_ends_while_totals_are_read_counts_once(installation: I
     follower.tick()
     assert sums(follower) == added(told)
     assert busy.read == [NOW - 10 * MINUTE, NOW - 40 * MINUTE]
+
+
+class Shaky:
+    """The journal of an installation, which cannot be read now and then."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._journal = installation.desk.journal
+        self.away = False
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    def calls(self, **asked: Any) -> Sequence[Call]:
+        self.asked += 1
+        if self.away:
+            raise StoreTroubleError("the server does not answer")
+        return self._journal.calls(**asked)
+
+
+def test_who_looks_does_not_wait_for_a_ledger_that_could_not_be_read(installation: Installation) -> None:
+    told = [installation.call() for _ in range(3)]
+    asyncio.run(installation.spend(told[0]))
+    shaky = Shaky(installation)
+    journal: Journal = shaky  # type: ignore[assignment]  # the rest is the real one's
+    follower = Follower(journal, installation.clock.now)
+    follower.tick()
+    asyncio.run(installation.spend(told[1]))
+    follower.refresh()
+    assert sums(follower) == added(told[:2])
+    asyncio.run(installation.spend(told[2]))
+    shaky.away, before = True, shaky.asked
+    for _ in range(3):
+        follower.refresh()
+    assert shaky.asked == before + 1
+    assert sums(follower) == added(told[:2])
+    shaky.away = False
+    assert follower.tick() == 1
+    follower.refresh()
+    assert shaky.asked == before + 3
+    assert sums(follower) == added(told)
 
 
 def test_a_ledger_is_read_in_stretches(installation: Installation) -> None:

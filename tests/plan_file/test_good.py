@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from upshift.model.budget import Limit
+from upshift.model.ids import WorkloadId
 from upshift.model.span import Window
 from upshift.plan_file import Checked, PlanError, Problem, compile_document, difference, json_schema, load, loads
 from upshift.plan_file.quantities import parse_duration
@@ -159,6 +160,18 @@ def test_what_a_route_compiles_to() -> None:
         "llama",
     ]
     assert dict(snapshot.roles) == {"premium": TierRole.ORCHESTRATOR, "home": TierRole.LOCAL}
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [(each, Unsure.ALWAYS) for each in ("always", "true", "True", "yes", "on", "1")]
+    + [(each, Unsure.NEVER) for each in ("never", "false", "No", "off", "0")]
+    + [("outage", Unsure.OUTAGE), ("", Unsure.OUTAGE)],
+)
+def test_a_yes_or_a_no_still_says_what_is_tried_again(said: str, meant: Unsure) -> None:
+    text = GOOD.replace("    gate: chat\n", f"    gate: chat\n    route: {{retry_unsure: {said}}}\n", 1)
+    found = loads(text, today=TODAY).snapshot.workloads[WorkloadId("support-chat")].routing
+    assert found.retry_unsure is meant
 
 
 def test_what_offers_and_local_providers_compile_to() -> None:

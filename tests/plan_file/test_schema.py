@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import create_model
 
 from upshift.plan_file import json_schema
+from upshift.plan_file.parts import Declared, meanings
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "docs" / "plan.schema.json"
@@ -21,6 +23,19 @@ def test_the_published_schema_is_the_current_one_and_ships_with_the_package() ->
     assert json.loads(PUBLISHED.read_text()) == json_schema(), REFRESH
     shipped = resources.files("upshift.plan_file") / "plan.schema.json"
     assert shipped.read_text() == PUBLISHED.read_text(), REFRESH
+
+
+class Meant(Declared):
+    first: int
+    """What the first is for."""
+    second: int
+
+
+def test_what_fields_are_for_is_read_once_and_of_nothing_without_its_source() -> None:
+    assert meanings(Meant) == {"first": "What the first is for."}
+    # A plan may lack thousands of fields, each of which is told of with its meaning.
+    assert meanings(Meant) is meanings(Meant)
+    assert meanings(create_model("Unwritten", __base__=Declared, first=(int, 1))) == {}
 
 
 def parts(schema: Any) -> Iterator[dict[str, Any]]:

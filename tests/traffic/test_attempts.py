@@ -152,6 +152,17 @@ def test_what_is_waited_for_in_vain_goes_on_once_the_provider_answers_nobody() -
     assert waiting[6].status(504).over.why == "may-have-been-billed"
 
 
+def test_what_is_waited_for_in_vain_goes_on_while_a_trial_is_waited_for() -> None:
+    board = Board()
+    waiting = [Rehearsal(A, B, C, board=board) for _ in range(8)]
+    for seconds, run in enumerate(waiting):
+        run.tell(float(seconds), trouble="first_byte_timeout")
+        if seconds == 5:
+            # The pause was over, and another call is the trial.
+            assert board.begin(A.model, run.now, 60.0, repeat=False)
+    assert [isinstance(run.step, Try) for run in waiting] == [False] * 4 + [True] * 4
+
+
 def test_what_many_wait_for_in_vain_goes_on_at_once() -> None:
     run = Rehearsal(A, B, C).tell(2.0, trouble="first_byte_timeout", silent=True)
     assert run.trying.target == B
@@ -429,13 +440,15 @@ def test_every_course_ends_within_its_bounds(
         ended = data.draw(st.sampled_from(in_flight)) if len(in_flight) > 1 else in_flight[0]
         in_flight.remove(ended)
         billed = bool(said.get("trouble") and said.get("request_sent")) or said.get("status") == 504
-        outage = bool(said.get("cut") or said.get("silent"))
+        run.tell(0.01, target=ended, **said)
+        closed = run.board.circuit(ended.provider.id).state(run.now) is State.CLOSED
+        in_vain = said.get("trouble") == "first_byte_timeout" and (bool(said.get("silent")) or not closed)
+        outage = billed and (bool(said.get("cut")) or in_vain)
         outages += outage
         taken = routing.retry_unsure is Unsure.ALWAYS or (
             routing.retry_unsure is Unsure.OUTAGE and outage and outages == 1
         )
         unsafe |= bool(said.get("first_byte_seen")) or (billed and not taken)
-        run.tell(0.01, target=ended, **said)
     assert isinstance(run.step, Done | GiveUp)
     assert len(tried) <= min(MOST, len(targets) + routing.retries)
     assert set(run.step.left) == set(in_flight)

@@ -82,7 +82,8 @@ class Line(msgspec.Struct, frozen=True, gc=False):
             share = _share(settled.tokens + held.tokens, tokens)
         if limit.nano is not None:
             nano = limit.nano + granted.nano
-            share = max(share or 0.0, _share(settled.nano + held.nano, nano))
+            money = _share(settled.nano + held.nano, nano)
+            share = money if share is None else max(share, money)
         return cls(claim, balance, tier, ladder, now, (tokens, nano), share)
 
     @property

@@ -290,7 +290,10 @@ class Desk:
 
     def actor_with(self, asked: str) -> Actor:
         """Who holds the secret with this digest. Raises ActError for a caller's, and for one that is not live."""
-        found = self.live_key(asked)
+        return self.acting(self.live_key(asked))
+
+    def acting(self, found: Key) -> Actor:
+        """Who holds a key. Raises ActError for a caller's."""
         if found.role is Role.CALLER:
             raise ActError("this is a caller's key; administration needs an admin key", 403)
         return Actor(f"{found.name} ({found.id})", found.role, found.tenant, found.name)

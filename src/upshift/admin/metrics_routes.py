@@ -36,12 +36,13 @@ class Readers:
 
         Raises ActError for all others, and StoreTroubleError for who was not let in within the last hour.
         """
-        key = digest(secret)
+        key, now = digest(secret), desk.now()
         try:
-            actor = desk.actor_with(key)
+            found = desk.live_key(key)
+            actor = desk.acting(found)
         except StoreTroubleError:
             until, known = self._until.get(key, (0, None))
-            if known is None or desk.now() >= until:
+            if known is None or now >= until:
                 raise
             return known
         except ActError:
@@ -51,7 +52,8 @@ class Readers:
             raise ActError(
                 f"the metrics are not for keys with the role {actor.role}: issue one with the role metrics", 403
             )
-        self._until[key] = desk.now() + _REMEMBERED, actor
+        until = now + _REMEMBERED
+        self._until[key] = until if found.expires is None else min(until, found.expires), actor
         return actor
 
 

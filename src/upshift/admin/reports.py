@@ -12,6 +12,8 @@ from upshift.model.span import Instant, Window, period_of, show_instant, to_date
 from upshift.store.journal import Dimension, Used
 
 DIMENSIONS = tuple(dimension.value for dimension in Dimension)
+MOST_SEQ = 2**63 - 1
+"""No entry has a larger number, and no database looks for one."""
 
 _MOST_SLICES = 1_500
 _HOUR = 3_600_000_000

@@ -293,7 +293,9 @@ def calls(
     actor: Anyone,
     where: Where = [],  # noqa: B006
     limit: Limit = 100,
-    before: Annotated[int | None, Query(description="The seq of the last call on the page before.")] = None,
+    before: Annotated[
+        int | None, Query(ge=1, le=reports.MOST_SEQ, description="The seq of the last call on the page before.")
+    ] = None,
 ) -> list[CallView]:
     """Records of calls, the latest first."""
     only = reports.own(desk, actor, reports.conditions(where))

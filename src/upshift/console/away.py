@@ -4,10 +4,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
 import msgspec
+import structlog
 from fastapi import Depends, Request
 
 from upshift.model.live import Live
 from upshift.model.span import Instant
+
+log = structlog.get_logger()
 
 Look = Callable[[], Awaitable[Sequence[Live]]]
 """What the processes of this machine say of themselves."""
@@ -36,9 +39,13 @@ def away_of(processes: Sequence[Live]) -> Away | None:
 
 
 async def looked(request: Request) -> Away | None:
-    """The same, of the processes beside this one."""
+    """The same, of the processes beside this one; None where they cannot be asked, for pages do without."""
     look: Look | None = request.app.state.look
-    return None if look is None else away_of(await look())
+    try:
+        return None if look is None else away_of(await look())
+    except OSError as error:
+        log.warning("console.away", problem=str(error))
+        return None
 
 
 InAway = Annotated[Away | None, Depends(looked)]

@@ -79,7 +79,10 @@ class Feed:
                 told = batch
                 if since is not None and not batch.trouble:
                     told = await self._joined(batch, since, where)
-                    since = None if batch.upto >= since and not told.trouble else since
+                    if not told.trouble:
+                        # Looks that went by while it was read are late as well.
+                        gone_by = batch is not self._batch
+                        since = max(since, batch.upto) if gone_by or batch.upto < since else None
                 yield told
         finally:
             self._watching -= 1
@@ -94,7 +97,7 @@ class Feed:
             log.warning("console.live", problem=str(error))
             return Batch(batch.number, trouble=True)
         return msgspec.structs.replace(
-            batch, calls=(*batch.calls, *late), more=batch.more or more, late=len(late)
+            batch, calls=(*batch.calls, *late), more=batch.more or more, after=since, late=len(late)
         )  # fmt: skip
 
     async def _read(self) -> None:

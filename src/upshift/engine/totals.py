@@ -165,6 +165,8 @@ class Follower:
         self._reading = threading.Lock()
         """Whoever has it reads the ledger."""
         self._turn = threading.Lock()
+        self._behind = False
+        """The ledger could not be read when that was last tried."""
         self._totals: Totals | None = None
         self._seq = self._alert = 0
         self._at: Instant = 0
@@ -180,20 +182,23 @@ class Follower:
     def refresh(self) -> None:
         """Add what is new for somebody who is about to look. Blocking.
 
-        Not while the ledger is summed up for the first time, nor what cannot be read now: `look` says as of when.
+        Not while the ledger is summed up for the first time, nor once it could not be read until `tick` has read it
+        again, since that may take longer than whoever looks can wait: `look` says as of when.
         """
-        if self._totals is None:
+        if self._totals is None or self._behind:
             return
         try:
-            self.tick()
+            with self._reading:
+                # Perhaps whoever read it meanwhile could not.
+                if not self._behind:
+                    self._add()
         except StoreTroubleError as error:
             log.warning("metrics.behind", problem=str(error))
 
     def tick(self) -> int:
         """Add what is new; returns how many calls that was. Blocking. Raises StoreTroubleError."""
         with self._reading:
-            now = self._now()
-            return self._begin(now) if self._totals is None else self._go_on(self._totals, now)
+            return self._add()
 
     async def watch(self, every_seconds: float) -> None:
         """Tick for ever; run as a task."""
@@ -203,6 +208,16 @@ class Follower:
             except StoreTroubleError as error:
                 log.warning("metrics.behind", problem=str(error))
             await asyncio.sleep(every_seconds)
+
+    def _add(self) -> int:
+        now = self._now()
+        try:
+            added = self._begin(now) if self._totals is None else self._go_on(self._totals, now)
+        except StoreTroubleError:
+            self._behind = True
+            raise
+        self._behind = False
+        return added
 
     def _go_on(self, totals: Totals, now: Instant) -> int:
         added = 0

@@ -17,6 +17,8 @@ from upshift.http.link import Link, Response, Timeouts, Trouble
 __all__ = ["Response", "Timeouts", "Trouble", "Upstream"]
 
 _SWEEP_SECONDS = 0.25
+_CROWD = 5
+"""So many that wait for an origin without a byte to any of them do not all wait for something slow."""
 
 
 class Client(Protocol):
@@ -135,8 +137,10 @@ class Upstream:
     def sweep(self) -> None:
         """Act on every timeout that has passed; a timer calls it while anything is open."""
         now = self.clock()
+        # For all of them before the first is given up, and once: there may be thousands.
+        silent = self._silent(now)
         for link in tuple(self._links):
-            link.sweep(now)
+            link.sweep(now, silent=silent)
         while self._idle and now - self._idle[0].idle_since >= self._idle_seconds:
             self._idle.popleft().abort()
         while self._waiting and self._waiting[0][0] <= now:
@@ -146,10 +150,6 @@ class Upstream:
                 waiter.set_result(Trouble("pool_timeout", detail, False))
 
     # --- called by links
-
-    def in_flight_since(self, moment: float) -> int:
-        """Requests that were sent by then, and whose answers are not complete."""
-        return sum(link.in_flight_since(moment) for link in self._links)
 
     def free(self, link: Link) -> None:
         """A link may carry another request."""
@@ -176,6 +176,10 @@ class Upstream:
             self._empty.set_result(None)
 
     # --- inside
+
+    def _silent(self, now: float) -> bool:
+        half_way = now - self.timeouts.first_byte / 2
+        return self.heard <= half_way and sum(link.in_flight_since(half_way) for link in self._links) >= _CROWD
 
     def _take(self) -> Link | None:
         """The connection used last, since it is the least likely to be closed by the origin meanwhile."""

@@ -15,8 +15,6 @@ from upshift.http.repeat import Repeats
 
 _HIGH_WATER = 256 * 1024
 _COPIED = 32 * 1024
-_CROWD = 5
-"""So many that wait for an origin without a byte to any of them do not all wait for something slow."""
 
 Kind = Literal[
     "connect",
@@ -67,9 +65,6 @@ class Pool(Protocol):
     clock: Callable[[], float]
     heard: float
     """When anything was last received, on any connection."""
-
-    def in_flight_since(self, moment: float) -> int:
-        """Requests that were sent by then, and whose answers are not complete."""
 
     def free(self, link: "Link") -> None: ...
 
@@ -285,13 +280,13 @@ class Link(asyncio.Protocol):
         if self._answer is answer:
             self.fail("client-left", "nobody waits for the answer")
 
-    def fail(self, kind: Kind, detail: str) -> None:
+    def fail(self, kind: Kind, detail: str, *, silent: bool = False) -> None:
         """End what is in progress with trouble, and the connection with it."""
         response, self._response = self._response, None
         # Of a request that has not left in full the origin cannot have served anything, unless it answers all the same.
         sent = not self._unwritten or response is not None
         cut = kind == "reset" and self._heard == math.inf
-        trouble = Trouble(kind, detail, sent, cut, kind == "first_byte_timeout" and self._silent())
+        trouble = Trouble(kind, detail, sent, cut, silent)
         answer, self._answer = self._answer, None
         if response is not None:
             response.finish(trouble)
@@ -302,11 +297,6 @@ class Link(asyncio.Protocol):
     def in_flight_since(self, moment: float) -> bool:
         """Whether it carries a request that was sent by then, and whose answer is not complete."""
         return self._sent_at <= moment and (self._answer is not None or self._response is not None)
-
-    def _silent(self) -> bool:
-        pool = self._pool
-        half_way = pool.clock() - pool.timeouts.first_byte / 2
-        return pool.heard <= half_way and pool.in_flight_since(half_way) >= _CROWD
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -321,8 +311,8 @@ class Link(asyncio.Protocol):
             if self.usable and self.transport is not None:
                 self.transport.resume_reading()
 
-    def sweep(self, now: float) -> None:
-        """Act on a timeout that has passed."""
+    def sweep(self, now: float, *, silent: bool) -> None:
+        """Act on a timeout that has passed; `silent` says that the origin answers nobody, see Trouble."""
         if self._answer is None and self._response is None:
             return
         limits = self._pool.timeouts
@@ -330,7 +320,8 @@ class Link(asyncio.Protocol):
             self.fail("total_timeout", f"not complete after {limits.total:g} seconds")
         elif self._heard == math.inf:
             if now - self._sent_at >= limits.first_byte:
-                self.fail("first_byte_timeout", f"no byte of a body after {limits.first_byte:g} seconds")
+                detail = f"no byte of a body after {limits.first_byte:g} seconds"
+                self.fail("first_byte_timeout", detail, silent=silent)
         elif not self._paused and now - self._heard >= limits.idle:
             self.fail("idle_timeout", f"nothing more for {limits.idle:g} seconds")
 

@@ -52,8 +52,15 @@ def _off(value: Any) -> Any:
     return None if value == "off" else value
 
 
+_UNSURE = {
+    **dict.fromkeys(("true", "yes", "on", "y", "t", "1"), "always"),
+    **dict.fromkeys(("false", "no", "off", "n", "f", "0"), "never"),
+}
+"""What else says it: it is a yes or a no in older plans, in every spelling in which those are taken."""
+
+
 def _unsure(value: Any) -> Any:
-    return {"true": "always", "false": "never"}.get(str(value).lower(), value)
+    return _UNSURE.get(str(value).lower(), value)
 
 
 _LOCAL_SCHEMA = {"enum": [True, False, *(str(kind) for kind in Local)], "examples": ["ollama"]}

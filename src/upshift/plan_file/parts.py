@@ -2,8 +2,11 @@
 
 import ast
 import inspect
+from collections.abc import Mapping
+from functools import cache
 from itertools import pairwise
 from textwrap import dedent
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -49,15 +52,23 @@ class Sparse(Declared):
         return document
 
 
-def meanings(part: type[BaseModel]) -> dict[str, str]:
-    """What each field of a part is for: the docstring below it. Read from the source, for few ever ask."""
+@cache
+def meanings(part: type[BaseModel]) -> Mapping[str, str]:
+    """What each field of a part is for: the docstring below it. Read from the source, for few ever ask.
+
+    Nothing where there is no source, as in an installation of compiled files alone.
+    """
     found: dict[str, str] = {}
     for owner in reversed([each for each in part.__mro__ if issubclass(each, Declared)]):
-        (written,) = ast.parse(dedent(inspect.getsource(owner))).body
+        try:
+            source = inspect.getsource(owner)
+        except OSError:
+            continue
+        (written,) = ast.parse(dedent(source)).body
         for field, below in pairwise(written.body if isinstance(written, ast.ClassDef) else ()):
             match field, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                     found[name] = inspect.cleandoc(text)
                 case _:
                     continue
-    return {name: text for name, text in found.items() if name in part.model_fields}
+    return MappingProxyType({name: text for name, text in found.items() if name in part.model_fields})

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -26,7 +27,8 @@ class _Described(GenerateJsonSchema):
         return kept(dft) if isinstance(dft, Spread) else super().encode_default(dft)
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        found, part = super().model_schema(schema), schema["cls"]
+        found = super().model_schema(schema)
+        part: type[BaseModel] = schema["cls"]
         for name, text in meanings(part).items():
             field = part.model_fields[name]
             found["properties"][field.alias or name].setdefault("description", text)

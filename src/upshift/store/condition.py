@@ -21,6 +21,8 @@ from upshift.store.sqlite_rollup import lag as file_lag
 from upshift.store.verify import retained_from as file_retained_from
 
 _SECONDS = 600.0
+_TOTALS_SINCE = 3
+"""The version of files that have totals, and calls that may have been dropped."""
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -65,7 +67,7 @@ def _of_file(path: Path) -> Condition:
             version = check_file(db)
             calls = db.execute("SELECT count(*) FROM calls").fetchone()[0] if version else 0
             behind, kept_from, after = 0, 0, 0
-            if version >= FILE_VERSION:
+            if version >= _TOTALS_SINCE:
                 behind, after = file_lag(db), file_retained_from(db)
                 (kept_from,) = db.execute("SELECT kept_from FROM rollup_state").fetchone()
         finally:
@@ -73,8 +75,9 @@ def _of_file(path: Path) -> Condition:
     parts = [path, path.with_name(f"{path.name}-wal")]
     size = sum(each.stat().st_size for each in parts if each.exists())
     return Condition(
-        engine="sqlite", where=str(path), version=version, wanted=FILE_VERSION, pending=FILE_VERSION - version,
-        bytes=size, calls=calls, bytes_per_call=size // calls if calls else None, behind=behind,
+        engine="sqlite", where=str(path), version=version, wanted=FILE_VERSION,
+        pending=max(0, FILE_VERSION - version), bytes=size, calls=calls,
+        bytes_per_call=size // calls if calls else None, behind=behind,
         kept_from=show_instant(kept_from) if kept_from else None, verifiable_after=after,
     )  # fmt: skip
 

@@ -282,8 +282,11 @@ class _Run:
 
     def _is_in_vain(self, target: Target, happened: Happened) -> bool:
         """Whether nobody is answered there, so that it is not just this answer that takes long."""
-        waited = happened.trouble == "first_byte_timeout"
-        return waited and (happened.silent or self.board.circuit(target.provider.id).state(happened.now) is State.OPEN)
+        if happened.trouble != "first_byte_timeout":
+            return False
+        # Also between its pauses: until a trial is answered nobody is, and a trial takes as long as any other call.
+        circuit = self.board.circuit(target.provider.id)
+        return happened.silent or circuit.state(happened.now) is not State.CLOSED
 
     def _is_repeatable(self, happened: Happened) -> bool:
         return happened.status not in _ELSEWHERE and not happened.unfit and happened.trouble not in _NOT_AGAIN

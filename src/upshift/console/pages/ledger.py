@@ -12,6 +12,7 @@ from starlette.responses import Response
 from upshift.admin.export import Form, What, export
 from upshift.admin.export_routes import as_file
 from upshift.admin.moments import past
+from upshift.admin.reports import MOST_SEQ
 from upshift.admin.views import verification_view
 from upshift.console import decided
 from upshift.console.door import InDesk, Seat, Seated, allowed, genuine
@@ -102,7 +103,7 @@ def ledger(
     asked: TableAsked,
     kind: Annotated[str, Query(max_length=20)] = "",
     until: Annotated[str, Query(max_length=40)] = "",
-    before: Annotated[int | None, Query(ge=1)] = None,
+    before: Annotated[int | None, Query(ge=1, le=MOST_SEQ)] = None,
 ) -> Response:
     """Entries, the latest first, by kind and time; and what can be done with the ledger."""
     tenant = seat.actor.tenant

@@ -57,7 +57,7 @@ def traffic(
     seat: Seated,
     frame: InFrame,
     asked: TableAsked,
-    before: Annotated[int | None, Query(ge=1)] = None,
+    before: Annotated[int | None, Query(ge=1, le=reports.MOST_SEQ)] = None,
 ) -> Response:
     """Calls, the latest first; any dimension in the URL narrows them, like ?workload=support&outcome=refused."""
     query = request.query_params
@@ -104,25 +104,27 @@ async def live(
 
     async def events() -> AsyncIterator[str]:
         yield "retry: 2000\n\n"
-        last = 0
+        last, upto = 0, -1 if begin is None else begin
         async for batch in feed.batches(begin, where):
             if not await run_in_threadpool(still_present, request, desk):
                 yield "event: over\ndata: signed out\n\n"
                 return
+            # Whatever looks went by: what closed in them is in this one.
+            whole = 0 <= batch.after <= upto
             mine = [call for call in batch.calls if tenant in ("", call.record.tenant)]
             said = {
                 "calls": len(mine),
                 "more": batch.more,
                 "late": batch.late,
                 "shown": min(len(mine), _LIVE_ROWS),
-                "missed": batch.number - last - 1 if last else 0,
+                "missed": batch.number - last - 1 if last and not whole else 0,
                 "trouble": batch.trouble,
                 "refused": sum(call.record.outcome is Outcome.REFUSED for call in mine),
                 "rows": frame.part("_calls.html", {"calls": mine[:_LIVE_ROWS], "columns": COLUMNS}) if mine else "",
             }
-            last = batch.number
-            # A browser that connects again says which it had last.
-            id_ = f"id: {batch.upto}\n" if batch.upto >= 0 else ""
+            last, upto = batch.number, max(upto, batch.upto)
+            # A browser that connects again says which it had last; its page may be younger than the look.
+            id_ = f"id: {upto}\n" if batch.upto >= 0 else ""
             yield f"{id_}data: {msgspec.json.encode(said).decode()}\n\n"
 
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
