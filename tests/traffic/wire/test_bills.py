@@ -254,3 +254,6 @@ def test_geminis_thoughts_leave_room_for_an_answer() -> None:
     assert sent(snake, 700) == {"max_output_tokens": 700, "thinking_config": {"thinking_budget": 512}}
     for left_open in ({"thinkingBudget": -1}, {"thinkingBudget": 0}, {"thinkingLevel": "high"}):
         assert sent({"thinkingConfig": left_open}, 50)["thinkingConfig"] == left_open
+    # A field without a name is not the bound that nobody said.
+    nameless: dict[str, Any] = {"thinkingConfig": {"thinkingBudget": 8_000}, "": [{}]}
+    assert sent(nameless, 4_000)[""] == [{}]

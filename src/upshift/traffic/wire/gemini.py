@@ -317,7 +317,8 @@ def _thoughts(config: Fields, own: Mapping[str, str], bound: int) -> dict[str, b
     thinking, field, said = _thinking(raw)
     if said is None or said < max(bound, _LEAST_THOUGHT + 1):
         return {}
-    asked = _count("generationConfig.maxOutputTokens", config.get(own.get("maxOutputTokens", ""))) or 0
+    limit = own.get("maxOutputTokens", "maxOutputTokens")
+    asked = _count("generationConfig.maxOutputTokens", config.get(limit)) or 0
     less = max(_LEAST_THOUGHT, bodies.in_proportion(said, bound, asked))
     return {name: bodies.splice(bytes(raw), thinking, {field: str(less).encode()})}
 
