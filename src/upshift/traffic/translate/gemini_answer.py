@@ -1,7 +1,6 @@
 """How is an answer put in the words of Gemini?"""
 
 from collections.abc import Mapping
-from operator import attrgetter
 from types import MappingProxyType
 
 import msgspec
@@ -91,10 +90,6 @@ class _Part(msgspec.Struct, gc=False, rename="camel"):
     tool_response: msgspec.Raw = _NULL
 
 
-_strange = attrgetter("inline_data", "executable_code", "code_execution_result", "tool_call", "tool_response")
-_NOTHING_STRANGE = _strange(_Part())
-
-
 class _Content(msgspec.Struct, gc=False):
     parts: list[_Part] | None = None
 
@@ -149,7 +144,7 @@ class Reader:
             ("citationMetadata", candidate.citation_metadata),
             ("groundingMetadata", candidate.grounding_metadata),
         ):
-            if raw is not _NULL and raw != _NULL:
+            if raw != _NULL:
                 self.lose(f"candidates[].{name}", "citations have no place in other dialects")
         found: list[Part] = []
         for part in (candidate.content.parts if candidate.content is not None else None) or ():
@@ -164,10 +159,15 @@ class Reader:
                 found.append(self._call(part.function_call))
             elif part.text:
                 found.append(Text(part.text))
-            if _strange(part) != _NOTHING_STRANGE:
-                for name, raw in zip(_LOST, _strange(part), strict=True):
-                    if raw != _NULL:
-                        self.lose(f"candidates[].content.parts[].{name}", _LOST[name])
+            for name, raw in (
+                ("inlineData", part.inline_data),
+                ("executableCode", part.executable_code),
+                ("codeExecutionResult", part.code_execution_result),
+                ("toolCall", part.tool_call),
+                ("toolResponse", part.tool_response),
+            ):
+                if raw != _NULL:
+                    self.lose(f"candidates[].content.parts[].{name}", _LOST[name])
         return found
 
     def _call(self, call: _Call) -> ToolCall:
