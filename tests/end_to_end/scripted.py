@@ -86,8 +86,7 @@ class Scripted:
         fault = self.script.popleft() if self.script else self.always
         if fault:
             assert isinstance(exchange, SocketExchange)
-            # A copy: requests that are alike share theirs.
-            exchange.fields = {**exchange.fields, b"x-simulate": fault.encode()}
+            exchange.header = {**dict(reversed(exchange.headers)), b"x-simulate": fault.encode()}.get
         try:
             await self.simulated.handle(exchange)
         finally:

@@ -12,6 +12,7 @@ from tests.http.test_server import CHUNKED, GET, POST, SMUGGLING
 
 from upshift.http.asgi import AsgiApp
 from upshift.http.exchange import Exchange, Handler
+from upshift.http.head import lines
 
 
 class Fallback:
@@ -70,6 +71,19 @@ async def test_an_exchange_has_what_was_sent() -> None:
         caller.reset()
     assert seen[0].peer == "127.0.0.1"
     assert (seen[0].header(b"host"), seen[0].header(b"absent")) == (b"x", None)
+
+
+async def test_headers_that_were_written_beforehand() -> None:
+    async def handler(exchange: Exchange) -> None:
+        exchange.respond(200, [(b"x-a", b"1")], b"hello", lines([(b"x-b", b"2: 3"), (b"x-c", b"")]))
+
+    async with under_uvicorn(handler) as place:
+        caller = await place.call()
+        caller.send(GET)
+        answer = await caller.answer()
+        assert (answer.headers[b"x-a"], answer.headers[b"x-b"], answer.headers[b"x-c"]) == (b"1", b"2: 3", b"")
+        assert answer.body == b"hello"
+        caller.reset()
 
 
 async def test_streams_and_head() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upshift.http.exchange import Headers
-from upshift.http.head import RequestHeads
+from upshift.http.head import RequestHeads, answer_head, headers_in, lines
 
 NAMES = [b"x", b"x-a", b"connection", b"te", b"host", b"content-length", b"proxy-a", b"X", b"", b"x y"]
 VALUES = [b"", b"1", b"x-a", b"close, X", b"a\r\nb: c", b"\n", b"\0", b"a" * 9000]
@@ -56,3 +56,29 @@ def test_heads_are_right_while_they_repeat_while_they_do_not_and_after() -> None
         assert heads.head(b"GET", b"/%d" % n, [(b"x-%d" % n, b"1")], 0) == (
             b"GET /%d HTTP/1.1\r\nhost: h\r\nx-%d: 1\r\n\r\n" % (n, n)
         )
+
+
+ANSWER_NAMES = [b"x", b"x-a", b"date", b"connection", b"content-length", b"server-timing"]
+FRAMING = (b"date", b"connection", b"content-length")
+ANSWERED = st.lists(
+    st.tuples(st.sampled_from(ANSWER_NAMES), st.sampled_from([b"", b"1", b"a: b", b"a" * 99])), max_size=6
+)
+
+
+@given(ANSWERED, st.integers(0, 6))
+def test_lines_written_beforehand_say_what_headers_would(headers: Headers, at: int) -> None:
+    kept = [(name, value) for name, value in headers if name not in FRAMING]
+    assert headers_in(lines(headers)) == kept
+    whole = answer_head(200, b"date: x\r\n", headers)
+    assert whole == b"HTTP/1.1 200 OK\r\ndate: x\r\n" + b"".join(b"%b: %b\r\n" % header for header in kept)
+    assert answer_head(200, b"date: x\r\n", headers[:at], lines(headers[at:])) == whole
+
+
+@given(HEADERS)
+def test_lines_have_no_break_but_their_own(headers: Headers) -> None:
+    kept = [value for name, value in headers if name not in FRAMING]
+    if any(mark in value for value in kept for mark in (b"\r", b"\n", b"\0")):
+        with pytest.raises(ValueError, match="CR"):
+            lines(headers)
+    else:
+        assert len(lines(headers).split(b"\r\n")) == len(kept) + 1

@@ -56,7 +56,7 @@ def learned(data: bytes) -> Repeats:
     assert messages is not None
     repeats = Repeats()
     headers, body = messages[-1]
-    repeats.learn(data, headers, dict(reversed(headers)), len(body), LIMIT)
+    repeats.learn(data, headers, len(body), LIMIT)
     return repeats
 
 
@@ -104,7 +104,7 @@ def test_a_head_that_could_grow_over_the_limit_is_not_remembered() -> None:
     headers, body = (parsed(POST) or [])[0]
     for longest, found in ((len(POST) - 5 + 10, b"hello"), (len(POST) - 5 + 9, None)):
         repeats = Repeats()
-        repeats.learn(POST, headers, dict(headers), len(body), longest)
+        repeats.learn(POST, headers, len(body), longest)
         assert repeats.body_of(POST) == found
 
 
@@ -113,7 +113,7 @@ def test_a_peer_that_never_repeats_itself_is_given_up() -> None:
     learnt = 0
     while repeats.willing:
         headers, body = (parsed(POST) or [])[0]
-        repeats.learn(POST, headers, dict(headers), len(body), LIMIT)
+        repeats.learn(POST, headers, len(body), LIMIT)
         learnt += 1
     assert learnt < 10
     assert repeats.body_of(POST) is None
@@ -125,7 +125,7 @@ def test_a_peer_that_repeats_itself_now_and_then_is_not_given_up() -> None:
         other = POST.replace(b"/p", b"/%d" % n)
         headers, body = (parsed(other) or [])[0]
         assert repeats.body_of(other) is None
-        repeats.learn(other, headers, dict(headers), len(body), LIMIT)
+        repeats.learn(other, headers, len(body), LIMIT)
         assert repeats.body_of(other) == b"hello"
 
 

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from tests.http.sockets import PATIENCE, Answer, Caller, Served, echo, served, soon, statuses, until
 
 from upshift.http.exchange import Exchange, Headers
+from upshift.http.head import lines
 from upshift.http.limits import ServerLimits
 
 GET = b"GET /a?b=c HTTP/1.1\r\nhost: x\r\n\r\n"
 POST = b"POST /p HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello"
+LONGER = POST.replace(b"5", b"11") + b" world"
 CHUNKED = (
     b"POST /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"2\r\nhe\r\n3;ext=1\r\nllo\r\n0\r\nX-Trailer: evil\r\n\r\n"
@@ -775,3 +777,41 @@ def test_a_request_split_anywhere_is_the_same(data: st.DataObject) -> None:
         assert await exchanges_of(pieces) == await exchanges_of([stream])
 
     asyncio.run(story())
+
+
+async def test_what_is_known_from_a_head_is_kept_for_requests_that_repeat_it() -> None:
+    seen: list[dict[object, object]] = []
+
+    async def handler(exchange: Exchange) -> None:
+        seen.append(exchange.known)
+        exchange.respond(200, [], b"")
+
+    other = POST.replace(b"host: x", b"host: y")
+    assert other != POST
+    async with served(handler) as place:
+        callers = [await place.call(), await place.call()]
+        for caller, data in ((0, POST), (0, POST), (0, LONGER), (0, other), (0, other), (0, POST), (1, POST)):
+            callers[caller].send(data)
+            assert (await callers[caller].answer()).status == 200
+    numbers = [id(known) for known in seen]
+    assert numbers[0] == numbers[1] == numbers[2]
+    assert numbers[3] == numbers[4]
+    assert len(set(numbers)) == 4
+
+
+async def test_headers_that_were_written_beforehand() -> None:
+    more = lines([(b"x-b", b"2"), (b"content-length", b"9")])
+
+    async def handler(exchange: Exchange) -> None:
+        if exchange.method == b"POST":
+            exchange.respond(200, [(b"x-a", b"1")], b"hello", more)
+        else:
+            exchange.start(200, [(b"x-a", b"1")], more)
+            exchange.end()
+
+    async with served(handler) as place:
+        caller = await place.call()
+        for data, length in ((POST, b"5"), (GET, None)):
+            caller.send(data)
+            headers = (await caller.answer()).headers
+            assert (headers[b"x-a"], headers[b"x-b"], headers.get(b"content-length")) == (b"1", b"2", length)

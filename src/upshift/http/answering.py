@@ -65,10 +65,11 @@ class SocketExchange:
         "_line",
         "_old",
         "body",
-        "fields",
         "gone",
+        "header",
         "headers",
         "keep",
+        "known",
         "method",
         "path",
         "query",
@@ -82,7 +83,8 @@ class SocketExchange:
         method: bytes,
         target: bytes,
         headers: Headers,
-        fields: dict[bytes, bytes],
+        header: Callable[[bytes], bytes | None],
+        known: dict[object, object],
         keep: bool,
         old: bool,
     ) -> None:
@@ -91,7 +93,8 @@ class SocketExchange:
         self.target = target
         self.path, _, self.query = target.partition(b"?")
         self.headers = headers
-        self.fields = fields
+        self.header = header
+        self.known = known
         self.keep = keep
         self._old = old
         self.body = b""
@@ -109,15 +112,12 @@ class SocketExchange:
     def peer(self) -> str:
         return self._line.peer()
 
-    def header(self, name: bytes) -> bytes | None:
-        return self.fields.get(name)
-
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, headers: Headers, body: bytes, lines: bytes = b"") -> None:
         if self._answer is not _NONE:
             self._again()
             return
         line = self._line
-        top = head.answer_head(status, line.date, headers)
+        top = head.answer_head(status, line.date, headers, lines)
         self._answer = _ENDED
         if self.gone:
             return
@@ -129,11 +129,11 @@ class SocketExchange:
             line.write(b"%bcontent-length: %d\r\n\r\n%b" % (top, len(body), body))
         line.answered(last)
 
-    def start(self, status: int, headers: Headers) -> None:
+    def start(self, status: int, headers: Headers, lines: bytes = b"") -> None:
         if self._answer is not _NONE:
             self._again()
             return
-        top = head.answer_head(status, self._line.date, headers)
+        top = head.answer_head(status, self._line.date, headers, lines)
         self._answer = _STARTED
         if self._old:
             # HTTP/1.0 knows no chunks: the end of the connection ends the answer.

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from upshift.http import head
 from upshift.http.exchange import Handler, Headers, OnBadRequest, OnError
 
 Message = MutableMapping[str, Any]
@@ -32,20 +33,17 @@ class AsgiExchange:
         self.ended = False
         self.cut = False
         self.outbox: asyncio.Queue[Message | None] = asyncio.Queue()
+        # Reversed so that the first value of a repeated header is the one found.
+        self.header: Callable[[bytes], bytes | None] = dict(reversed(self.headers)).get
+        self.known: dict[object, object] = {}
         self._callbacks: list[Callable[[], None]] = []
 
-    def header(self, name: bytes) -> bytes | None:
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
-
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+    def respond(self, status: int, headers: Headers, body: bytes, lines: bytes = b"") -> None:
+        self.start(status, [*headers, (b"content-length", b"%d" % len(body))], lines)
         self.write(body)
         self.end()
 
-    def start(self, status: int, headers: Headers) -> None:
+    def start(self, status: int, headers: Headers, lines: bytes = b"") -> None:
         if self.cut:
             return
         if self.started:
@@ -54,6 +52,7 @@ class AsgiExchange:
             if any(mark in name + value for mark in (b"\r", b"\n", b"\0")):
                 raise ValueError("CR, LF or NUL in a header")
         self.started = True
+        headers = [*headers, *head.headers_in(lines)]
         self._put({"type": "http.response.start", "status": status, "headers": headers})
 
     def write(self, chunk: bytes) -> None:

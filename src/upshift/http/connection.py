@@ -98,8 +98,8 @@ class Connection(asyncio.Protocol):
         self._queue: deque[SocketExchange | Refusal] = deque()
         self._reading = _NOTHING
         self._repeats = Repeats()
-        # Method and target of the head that is remembered there.
-        self._again = (b"", b"")
+        # Method and target of the head that is remembered there, and what else is known from it.
+        self._again: tuple[bytes, bytes, dict[object, object]] = (b"", b"", {})
         # The request that was parsed last; kept no longer than the read that ended it.
         self._last: SocketExchange | None = None
         self._arriving: SocketExchange | None = None
@@ -158,8 +158,9 @@ class Connection(asyncio.Protocol):
             repeats = self._repeats
             body = repeats.body_of(data)
             if body is not None and len(body) <= self.host.limits.max_body_bytes:
-                method, target = self._again
-                exchange = SocketExchange(self, method, target, repeats.headers.copy(), repeats.fields, True, False)
+                method, target, known = self._again
+                fields = repeats.fields
+                exchange = SocketExchange(self, method, target, repeats.headers.copy(), fields.get, known, True, False)
                 exchange.body = body
                 self._hand_over(exchange)
                 return
@@ -211,7 +212,7 @@ class Connection(asyncio.Protocol):
         target = path_of(method, self._target)
         if target is None:
             raise self._refused(400, "the target is neither a path nor a URL")
-        self._arriving = SocketExchange(self, method, target, headers, fields, keep, version != "1.1")
+        self._arriving = SocketExchange(self, method, target, headers, fields.get, {}, keep, version != "1.1")
         if b"transfer-encoding" in fields:
             # Trailers would land among the headers, where a handler would trust them.
             self._headers = []
@@ -381,10 +382,9 @@ class Connection(asyncio.Protocol):
 
     def _remember(self, data: bytes, exchange: SocketExchange) -> None:
         """Take a request that came in one read for the pattern of those that follow."""
-        if exchange.ordinary and b"transfer-encoding" not in exchange.fields:
-            self._again = (exchange.method, exchange.target)
-            longest = self.host.limits.max_header_bytes
-            self._repeats.learn(data, exchange.headers, exchange.fields, len(exchange.body), longest)
+        if exchange.ordinary and exchange.header(b"transfer-encoding") is None:
+            self._again = (exchange.method, exchange.target, exchange.known)
+            self._repeats.learn(data, exchange.headers, len(exchange.body), self.host.limits.max_header_bytes)
 
     def _refused(self, status: int, reason: str) -> ValueError:
         self._fault = (status, reason)

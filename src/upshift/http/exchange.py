@@ -40,14 +40,21 @@ class Exchange(Protocol):
     def peer(self) -> str:
         """The client's address without its port; empty when it has none."""
 
-    def header(self, name: bytes) -> bytes | None:
-        """The first value of a header; `name` in lower case."""
+    @property
+    def header(self) -> Callable[[bytes], bytes | None]:
+        """Gives the first value of a header by its name in lower case."""
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """The whole answer at once."""
+    @property
+    def known(self) -> dict[object, object]:
+        """What was found out from this head alone, by whoever did so, kept for the next request that repeats it; the
+        same dict for all requests of a connection whose heads differ in nothing but the length of the body, a fresh
+        one otherwise. Never more than a few entries."""
 
-    def start(self, status: int, headers: Headers) -> None:
-        """Begin an answer whose length is not known."""
+    def respond(self, status: int, headers: Headers, body: bytes, lines: bytes = b"") -> None:
+        """The whole answer at once; `lines` are more headers, written by `upshift.http.head.lines` already."""
+
+    def start(self, status: int, headers: Headers, lines: bytes = b"") -> None:
+        """Begin an answer whose length is not known; `lines` as in `respond`."""
 
     def write(self, chunk: bytes) -> None:
         """One more piece; never waits, see `drain`."""

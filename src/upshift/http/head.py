@@ -45,19 +45,32 @@ def date_line(epoch: float) -> bytes:
     return f"date: {formatdate(epoch, usegmt=True)}\r\n".encode()
 
 
-def answer_head(status: int, date: bytes, headers: Headers) -> bytes:
-    """Status line and headers without the framing ones and without the empty line.
+def answer_head(status: int, date: bytes, headers: Headers, more: bytes = b"") -> bytes:
+    """Status line and headers without the framing ones and without the empty line; `more` was made by `lines`.
 
     Raises ValueError for CR, LF or NUL in a header, and for a status that is not final.
     """
     line = STATUS_LINES.get(status)
     if line is None:
         raise ValueError(f"{status} is not the status of a final answer (200 to 599)")
-    parts = [line, date]
-    for name, value in headers:
-        if name not in _SET_HERE:
-            parts += (name, b": ", value, b"\r\n")
-    return _checked(b"".join(parts), 2 + (len(parts) - 2) // 4)
+    return b"%b%b%b%b" % (line, date, lines(headers), more)
+
+
+def lines(headers: Headers) -> bytes:
+    """Headers of an answer as they are written, each with its line break, without the framing ones.
+
+    Raises ValueError for CR, LF or NUL in a header.
+    """
+    if not _SET_HERE.isdisjoint(dict(headers)):
+        headers = [header for header in headers if header[0] not in _SET_HERE]
+    # Nothing but calls of C for each header.
+    written = b"\r\n".join([*map(b": ".join, headers), b""])
+    return _checked(written, len(headers))
+
+
+def headers_in(lines: bytes) -> Headers:
+    """What `lines` was made from, but for the framing headers."""
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines.split(b"\r\n")[:-1])]
 
 
 class RequestHeads:

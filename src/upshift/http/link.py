@@ -507,11 +507,10 @@ class Link(asyncio.Protocol):
         """Take a response that came in one read for the pattern of those that follow."""
         response = self._response
         assert response is not None
-        fields = dict(reversed(response.headers))
         # A connection that will not be used again forgets anyway.
-        if b"content-length" in fields:
+        if response.header(b"content-length") is not None:
             self._status = response.status
-            self._repeats.learn(data, response.headers, fields, response.waiting, self._pool.max_header_bytes)
+            self._repeats.learn(data, response.headers, response.waiting, self._pool.max_header_bytes)
 
     def _release(self) -> None:
         """Let another request have the connection, unless this one is not quite gone."""

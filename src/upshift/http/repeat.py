@@ -69,7 +69,7 @@ class Repeats:
         """Whether to `learn`; not from a peer that never repeats itself."""
         return self._patience > 0
 
-    def learn(self, data: bytes, headers: Headers, fields: dict[bytes, bytes], length: int, longest: int) -> None:
+    def learn(self, data: bytes, headers: Headers, length: int, longest: int) -> None:
         """Remember the head of `data`, of which the parser has just made a message with `length` bytes of body.
 
         Only for a message of HTTP/1.1 whose content-length, if any, says how long it is, and that leaves the
@@ -78,7 +78,8 @@ class Repeats:
         self._patience -= 1
         self._known = _split(data, headers, length, longest) if self._patience else None
         self.headers = headers.copy()
-        self.fields = fields
+        # Reversed so that the first value of a repeated header is the one found.
+        self.fields = dict(reversed(headers))
 
 
 def _split(data: bytes, headers: Headers, length: int, longest: int) -> _Known | None:
