@@ -1,16 +1,15 @@
 """How is one request of a client's connection answered, and how does its handler learn that the client left?"""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from upshift.http import head
 from upshift.http.exchange import Headers
+from upshift.http.head import BODILESS, answer_head
 
 
-class _Answer(Enum):
+class _State(Enum):
     NONE = auto()
     STARTED = auto()
     ENDED = auto()
@@ -18,7 +17,29 @@ class _Answer(Enum):
 
 
 # Looking a member up on its class costs a tenth of a microsecond in Python 3.11, and an answer needs several.
-_NONE, _STARTED, _ENDED, _CUT = _Answer
+_NONE, _STARTED, ENDED, _CUT = _State
+
+
+class Asked(NamedTuple):
+    """What the head of a request says but for its headers: all that a head repeated later need not be asked again."""
+
+    method: bytes
+    target: bytes
+    path: bytes
+    query: bytes
+    keep: bool
+    """Its client wants to keep the connection."""
+    old: bool
+    """Of HTTP/1.0."""
+    plain: bool
+    """Of HTTP/1.1, to be kept, and its answer has a body, unless its status has none."""
+    known: dict[object, object]
+
+
+def asked(method: bytes, target: bytes, keep: bool, old: bool) -> Asked:
+    """What is said by a head that has just been parsed."""
+    path, _, query = target.partition(b"?")
+    return Asked(method, target, path, query, keep, old, keep and not old and method != b"HEAD", {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +52,30 @@ class Refusal:
     headers: Headers
 
 
+class Place(Protocol):
+    """What an exchange needs of its server."""
+
+    date: bytes
+    closing: bool
+
+
 class Line(Protocol):
     """What an exchange needs of its connection."""
 
     stalled: bool
+    eof: bool
+    """The client has closed its half."""
 
     @property
-    def date(self) -> bytes: ...
+    def host(self) -> "Place": ...
 
     def peer(self) -> str: ...
 
     def write(self, data: bytes) -> None: ...
 
-    def answered(self, last: bool) -> None: ...
+    def finish(self, data: bytes, last: bool) -> None: ...
 
-    def last(self, exchange: "SocketExchange") -> bool: ...
+    def ends(self) -> bool: ...
 
     def words(self, refusal: Refusal) -> tuple[Headers, bytes]: ...
 
@@ -60,10 +90,11 @@ class SocketExchange:
     """An exchange on a connection of ours; see `Exchange` for what each method promises."""
 
     __slots__ = (
-        "_answer",
         "_callbacks",
         "_line",
         "_old",
+        "_plain",
+        "asked",
         "body",
         "gone",
         "header",
@@ -73,80 +104,69 @@ class SocketExchange:
         "method",
         "path",
         "query",
+        "state",
         "target",
-        "task",
     )
 
     def __init__(
         self,
         line: Line,
-        method: bytes,
-        target: bytes,
+        asked: Asked,
         headers: Headers,
         header: Callable[[bytes], bytes | None],
-        known: dict[object, object],
-        keep: bool,
-        old: bool,
+        body: bytes = b"",
     ) -> None:
         self._line = line
-        self.method = method
-        self.target = target
-        self.path, _, self.query = target.partition(b"?")
+        self.asked = asked
+        self.method, self.target, self.path, self.query, self.keep, self._old, self._plain, self.known = asked
         self.headers = headers
         self.header = header
-        self.known = known
-        self.keep = keep
-        self._old = old
-        self.body = b""
+        self.body = body
         self.gone = False
-        self._answer = _NONE
+        self.state = _NONE
         self._callbacks: list[Callable[[], None]] | None = None
-        self.task: asyncio.Task[None] | None = None
-
-    @property
-    def ordinary(self) -> bool:
-        """Of HTTP/1.1, on a connection that its client wants to keep."""
-        return self.keep and not self._old
 
     @property
     def peer(self) -> str:
         return self._line.peer()
 
     def respond(self, status: int, headers: Headers, body: bytes, lines: bytes = b"") -> None:
-        if self._answer is not _NONE:
+        if self.state is not _NONE:
             self._again()
             return
         line = self._line
-        top = head.answer_head(status, line.date, headers, lines)
-        self._answer = _ENDED
+        host = line.host
+        top = answer_head(status, host.date, headers, lines)
+        self.state = ENDED
         if self.gone:
             return
-        last = line.last(self)
-        if last or self._old or status in head.BODILESS or self.method == b"HEAD":
-            line.write(b"".join((top, self._framing(status, len(body), last), self._sent(status, body))))
-        else:
+        if self._plain and status not in BODILESS and not ((line.eof or host.closing) and line.ends()):
             # What nearly all answers are, without the questions.
-            line.write(b"%bcontent-length: %d\r\n\r\n%b" % (top, len(body), body))
-        line.answered(last)
+            line.finish(b"%bcontent-length: %d\r\n\r\n%b" % (top, len(body), body), False)
+        else:
+            last = self._last()
+            line.finish(b"".join((top, self._framing(status, len(body), last), self._sent(status, body))), last)
 
     def start(self, status: int, headers: Headers, lines: bytes = b"") -> None:
-        if self._answer is not _NONE:
+        if self.state is not _NONE:
             self._again()
             return
-        top = head.answer_head(status, self._line.date, headers, lines)
-        self._answer = _STARTED
+        top = answer_head(status, self._line.host.date, headers, lines)
+        self.state = _STARTED
         if self._old:
             # HTTP/1.0 knows no chunks: the end of the connection ends the answer.
             self.keep = False
         if not self.gone:
-            last = self._line.last(self)
-            self._line.write(top + self._framing(status, None, last))
-            if self.method == b"HEAD" or status in head.BODILESS:
-                self._answer = _ENDED
-                self._line.answered(last)
+            last = self._last()
+            top += self._framing(status, None, last)
+            if self.method == b"HEAD" or status in BODILESS:
+                self.state = ENDED
+                self._line.finish(top, last)
+            else:
+                self._line.write(top)
 
     def write(self, chunk: bytes) -> None:
-        if self._answer is not _STARTED:
+        if self.state is not _STARTED:
             self._out_of_turn()
         elif chunk and not self.gone:
             self._line.write(chunk if self._old else b"%x\r\n%b\r\n" % (len(chunk), chunk))
@@ -156,32 +176,31 @@ class SocketExchange:
             await self._line.writable()
 
     def end(self) -> None:
-        if self._answer is not _STARTED:
+        if self.state is not _STARTED:
             self._out_of_turn()
             return
-        self._answer = _ENDED
+        self.state = ENDED
         if not self.gone:
-            if not self._old:
-                self._line.write(b"0\r\n\r\n")
-            self._line.answered(self._line.last(self))
+            self._line.finish(b"" if self._old else b"0\r\n\r\n", self._last())
 
     def abort(self) -> None:
-        if self._answer is _NONE or self._answer is _STARTED:
-            self._answer = _CUT
+        if self.state is _NONE or self.state is _STARTED:
+            self.state = _CUT
             self._callbacks = None
             self._line.cut()
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         if self.gone:
             callback()
-        elif self._answer is _NONE or self._answer is _STARTED:
+        elif self.state is _NONE or self.state is _STARTED:
             if self._callbacks is None:
-                self._callbacks = []
-            self._callbacks.append(callback)
+                self._callbacks = [callback]
+            else:
+                self._callbacks.append(callback)
 
     def leave(self) -> None:
         """The connection is lost."""
-        if self._answer not in (_NONE, _STARTED):
+        if self.state not in (_NONE, _STARTED):
             return
         self.gone = True
         callbacks, self._callbacks = self._callbacks, None
@@ -193,13 +212,17 @@ class SocketExchange:
 
     def settle(self) -> bool:
         """The handler is done. False when it ended without a complete answer; the client then gets 500 or a cut."""
-        if self._answer is _ENDED or self.gone or self._answer is _CUT:
+        if self.state is ENDED or self.gone or self.state is _CUT:
             return True
-        if self._answer is _NONE:
+        if self.state is _NONE:
             self.respond(500, *self._line.words(Refusal(500, "internal error", self.target, self.headers)))
         else:
             self.abort()
         return False
+
+    def _last(self) -> bool:
+        """Whether the connection ends with this answer."""
+        return not self.keep or self._line.ends()
 
     def _framing(self, status: int, length: int | None, last: bool) -> bytes:
         if last:
@@ -208,20 +231,20 @@ class SocketExchange:
             connection = b"connection: keep-alive\r\n\r\n"
         else:
             connection = b"\r\n"
-        if status in head.BODILESS or (length is None and self._old):
+        if status in BODILESS or (length is None and self._old):
             return connection
         if length is None:
             return b"transfer-encoding: chunked\r\n" + connection
         return b"content-length: %d\r\n%b" % (length, connection)
 
     def _sent(self, status: int, body: bytes) -> bytes:
-        return b"" if self.method == b"HEAD" or status in head.BODILESS else body
+        return b"" if self.method == b"HEAD" or status in BODILESS else body
 
     def _again(self) -> None:
-        if self._answer is not _CUT:
+        if self.state is not _CUT:
             raise RuntimeError("this exchange has been answered already")
 
     def _out_of_turn(self) -> None:
-        if self._answer is _NONE:
+        if self.state is _NONE:
             raise RuntimeError("write and end come after start")
         # A HEAD request and a bodiless status end at start; the handler need not know.

@@ -12,7 +12,7 @@ from typing import Protocol, cast
 import httptools
 
 from upshift.http import head
-from upshift.http.answering import Refusal, SocketExchange
+from upshift.http.answering import Asked, Refusal, SocketExchange, asked
 from upshift.http.exchange import Headers, OnBadRequest, OnError
 from upshift.http.limits import ServerLimits, object_to, path_of
 from upshift.http.repeat import Repeats
@@ -61,7 +61,6 @@ class Connection(asyncio.Protocol):
         "_body_bytes",
         "_bulk",
         "_carried",
-        "_eof",
         "_fault",
         "_fed",
         "_fresh",
@@ -80,6 +79,7 @@ class Connection(asyncio.Protocol):
         "_waiters",
         "current",
         "deadline",
+        "eof",
         "host",
         "parser",
         "stalled",
@@ -98,8 +98,8 @@ class Connection(asyncio.Protocol):
         self._queue: deque[SocketExchange | Refusal] = deque()
         self._reading = _NOTHING
         self._repeats = Repeats()
-        # Method and target of the head that is remembered there, and what else is known from it.
-        self._again: tuple[bytes, bytes, dict[object, object]] = (b"", b"", {})
+        # By the head that is remembered there.
+        self._again: Asked
         # The request that was parsed last; kept no longer than the read that ended it.
         self._last: SocketExchange | None = None
         self._arriving: SocketExchange | None = None
@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
         self._upgrade = False
         self._upgraded: Headers | None = None
         self._paused = False
-        self._eof = False
+        self.eof = False
         self._waiters: list[asyncio.Future[None]] = []
         self._peer: str | None = None
 
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         # `printf ... | nc` closes its half and still wants its answer. TLS has no half-closed state.
-        self._eof = True
+        self.eof = True
         return self.current is not None and self.transport.get_extra_info("sslcontext") is None
 
     def pause_writing(self) -> None:
@@ -158,11 +158,7 @@ class Connection(asyncio.Protocol):
             repeats = self._repeats
             body = repeats.body_of(data)
             if body is not None and len(body) <= self.host.limits.max_body_bytes:
-                method, target, known = self._again
-                fields = repeats.fields
-                exchange = SocketExchange(self, method, target, repeats.headers.copy(), fields.get, known, True, False)
-                exchange.body = body
-                self._hand_over(exchange)
+                self._hand_over(SocketExchange(self, self._again, repeats.headers.copy(), repeats.fields.get, body))
                 return
             self._feed(data)
             if self._reading is _NOTHING and self._last is not None and repeats.willing:
@@ -212,7 +208,7 @@ class Connection(asyncio.Protocol):
         target = path_of(method, self._target)
         if target is None:
             raise self._refused(400, "the target is neither a path nor a URL")
-        self._arriving = SocketExchange(self, method, target, headers, fields.get, {}, keep, version != "1.1")
+        self._arriving = SocketExchange(self, asked(method, target, keep, version != "1.1"), headers, fields.get)
         if b"transfer-encoding" in fields:
             # Trailers would land among the headers, where a handler would trust them.
             self._headers = []
@@ -254,9 +250,9 @@ class Connection(asyncio.Protocol):
 
     # --- called by the exchange
 
-    def last(self, exchange: SocketExchange) -> bool:
-        """Whether the connection ends with this answer."""
-        return not exchange.keep or self.host.closing or (self._eof and not self._queue)
+    def ends(self) -> bool:
+        """Whether the connection ends with the answer that is given now, though its client would keep it."""
+        return self.host.closing or (self.eof and not self._queue)
 
     def write(self, data: bytes) -> None:
         """Send, or drop when nobody is there any more."""
@@ -264,19 +260,24 @@ class Connection(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.write(data)
 
-    def answered(self, last: bool) -> None:
-        """An answer has been handed to the transport in full: on to the next request."""
+    def finish(self, data: bytes, last: bool) -> None:
+        """Send the end of an answer, and on to the next request."""
         self.current = None
-        if self.transport.is_closing():
+        transport = self.transport
+        # As in `write`.
+        if transport.is_closing():
             return
+        if data:
+            transport.write(data)
         if last:
             self.close()
-            return
-        if self._queue:
+        elif self._queue:
+            if transport.is_closing():
+                return
             following = self._queue.popleft()
             if self._paused and len(self._queue) < _PIPELINED:
                 self._paused = False
-                self.transport.resume_reading()
+                transport.resume_reading()
             if isinstance(following, Refusal):
                 self._say_no(following)
             else:
@@ -293,11 +294,6 @@ class Connection(asyncio.Protocol):
         if raw is not None and raw.family != socket.AF_UNIX:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.transport.abort()
-
-    @property
-    def date(self) -> bytes:
-        """The date header of this second."""
-        return self.host.date
 
     def complain(self, error: BaseException) -> None:
         """Tell of a bug that must not end the connection."""
@@ -382,8 +378,9 @@ class Connection(asyncio.Protocol):
 
     def _remember(self, data: bytes, exchange: SocketExchange) -> None:
         """Take a request that came in one read for the pattern of those that follow."""
-        if exchange.ordinary and exchange.header(b"transfer-encoding") is None:
-            self._again = (exchange.method, exchange.target, exchange.known)
+        again = exchange.asked
+        if again.keep and not again.old and exchange.header(b"transfer-encoding") is None:
+            self._again = again
             self._repeats.learn(data, exchange.headers, len(exchange.body), self.host.limits.max_header_bytes)
 
     def _refused(self, status: int, reason: str) -> ValueError:

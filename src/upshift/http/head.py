@@ -38,6 +38,7 @@ _HOP_BY_HOP = frozenset(
 _NAME = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
 _METHOD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
 _TARGET = bytes(range(0x21, 0x7F))
+_INJECTION = "CR, LF or NUL in a header"
 
 
 def date_line(epoch: float) -> bytes:
@@ -50,10 +51,9 @@ def answer_head(status: int, date: bytes, headers: Headers, more: bytes = b"") -
 
     Raises ValueError for CR, LF or NUL in a header, and for a status that is not final.
     """
-    line = STATUS_LINES.get(status)
-    if line is None:
+    if status not in STATUS_LINES:
         raise ValueError(f"{status} is not the status of a final answer (200 to 599)")
-    return b"%b%b%b%b" % (line, date, lines(headers), more)
+    return b"%b%b%b%b" % (STATUS_LINES[status], date, lines(headers) if headers else b"", more)
 
 
 def lines(headers: Headers) -> bytes:
@@ -65,7 +65,10 @@ def lines(headers: Headers) -> bytes:
         headers = [header for header in headers if header[0] not in _SET_HERE]
     # Nothing but calls of C for each header.
     written = b"\r\n".join([*map(b": ".join, headers), b""])
-    return _checked(written, len(headers))
+    # As in `_checked`, but for its call.
+    if len(written) - len(written.translate(None, b"\r\n\0")) != 2 * len(headers):
+        raise ValueError(_INJECTION)
+    return written
 
 
 def headers_in(lines: bytes) -> Headers:
@@ -170,5 +173,5 @@ def _nominated(headers: Headers) -> set[bytes]:
 def _checked(head: bytes, lines: int) -> bytes:
     # Every line has brought one CR and one LF of ours. Counting is far cheaper than looking at every value, as strict.
     if len(head) - len(head.translate(None, b"\r\n\0")) != 2 * lines:
-        raise ValueError("CR, LF or NUL in a header")
+        raise ValueError(_INJECTION)
     return head

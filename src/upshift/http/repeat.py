@@ -30,7 +30,7 @@ class Repeats:
     judged here that the parser has not judged: all bytes must be equal but the digits, and must be exactly one message.
     """
 
-    __slots__ = ("_known", "_patience", "fields", "headers")
+    __slots__ = ("_known", "_last", "_last_size", "_patience", "fields", "headers")
 
     def __init__(self) -> None:
         self.headers: Headers = []
@@ -38,10 +38,16 @@ class Repeats:
         self.fields: dict[bytes, bytes] = {}
         """The first value of each of them."""
         self._known: _Known | None = None
+        # The last head as it was, and the size of its whole message: what has both is the same but for its body.
+        self._last = b""
+        self._last_size = -1
         self._patience = _PATIENCE
 
     def body_of(self, data: bytes) -> bytes | None:
         """The body when `data` is one message with the head that is remembered; None for the parser to decide."""
+        if len(data) == self._last_size and data.startswith(self._last):
+            self._patience = _PATIENCE
+            return data[len(self._last) :]
         known = self._known
         if known is None or not data.startswith(known.before):
             return None
@@ -62,6 +68,7 @@ class Repeats:
             # Not in place: exchanges hold on to the one before.
             self.fields = {**self.fields, b"content-length": digits}
         self._patience = _PATIENCE
+        self._last, self._last_size = data[:end], len(data)
         return data[end:]
 
     @property
@@ -77,6 +84,7 @@ class Repeats:
         """
         self._patience -= 1
         self._known = _split(data, headers, length, longest) if self._patience else None
+        self._last_size = -1
         self.headers = headers.copy()
         # Reversed so that the first value of a repeated header is the one found.
         self.fields = dict(reversed(headers))

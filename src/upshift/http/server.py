@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from upshift.http import head
-from upshift.http.answering import SocketExchange
+from upshift.http.answering import ENDED, SocketExchange
 from upshift.http.connection import Connection
 from upshift.http.exchange import Handler, OnBadRequest, OnError
 from upshift.http.limits import ServerLimits
@@ -38,7 +38,7 @@ class Server:
         self.date = head.date_line(time.time())
         self._handler = handler
         self._connections: set[Connection] = set()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[SocketExchange, asyncio.Task[None]] = {}
         self._quiet = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -106,9 +106,10 @@ class Server:
             for connection in tuple(self._connections):
                 connection.cut()
             if not await self._is_quiet(settle_seconds):
-                for task in tuple(self._running):
+                tasks = tuple(self._running.values())
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(*self._running, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -123,8 +124,7 @@ class Server:
 
     def run(self, exchange: SocketExchange) -> None:
         """Handle a request in a task of its own, which outlives its connection."""
-        exchange.task = task = self._loop.create_task(self._handle(exchange))
-        self._running.add(task)
+        self._running[exchange] = self._loop.create_task(self._handle(exchange))
 
     async def _handle(self, exchange: SocketExchange) -> None:
         try:
@@ -136,12 +136,10 @@ class Server:
             self.on_error(error)
             exchange.settle()
         else:
-            if not exchange.settle():
+            if exchange.state is not ENDED and not exchange.settle():
                 self.on_error(RuntimeError("a handler returned without a complete answer"))
         finally:
-            if exchange.task is not None:
-                self._running.discard(exchange.task)
-                exchange.task = None
+            del self._running[exchange]
             if self.closing:
                 self._note_quiet()
 
