@@ -5,7 +5,7 @@ import math
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -83,21 +83,37 @@ class Upstream:
     def idle_connections(self) -> int:
         return len(self._idle)
 
-    async def send(
+    def send(
         self, method: bytes, target: bytes, headers: Headers, body: bytes, client: Client | None = None
-    ) -> Response | Trouble:
-        """Send to prefix + `target`; returns once the head of the response is there.
+    ) -> Coroutine[None, None, Response | Trouble]:
+        """`carry` what `top` makes of method, target and headers, and raise as it does."""
+        return self.carry(self._heads.top(method, self._prefix + target, headers), body, client)
+
+    def top(self, method: bytes, target: bytes, headers: Headers) -> bytes:
+        """What `carry` sends to prefix + `target`, before the body; may be kept and sent any number of times.
 
         Hop-by-hop headers, host and content-length in `headers` are replaced. Raises ValueError for names, values or
-        a target that would not survive as one request. Cancelling closes the connection, and so does `client`, for
-        whom it is sent, by leaving.
+        a target that would not survive as one request.
+        """
+        return self._heads.top(method, self._prefix + target, headers)
+
+    async def carry(self, top: bytes, body: bytes, client: Client | None = None) -> Response | Trouble:
+        """Send a request; returns once the head of the response is there.
+
+        Cancelling closes the connection, and so does `client`, for whom it is sent, by leaving.
 
         What an idle connection turns out not to have carried, because its origin had closed it, goes out once more on
         another one.
         """
-        head = self._heads.head(method, self._prefix + target, headers, len(body))
         while True:
-            link, reused = self._take(), True
+            link = None
+            while self._idle and link is None:
+                # The one used last, since it is the least likely to be closed by the origin meanwhile.
+                link = self._idle.pop()
+                if link.forsaken():
+                    link.abort()
+                    link = None
+            reused = True
             if link is None:
                 found = await self._acquire()
                 if isinstance(found, Trouble):
@@ -106,7 +122,7 @@ class Upstream:
             if client is not None and client.gone:
                 self.free(link)
                 return Trouble("client-left", "it left before the request was sent", False)
-            waiting = link.send(head, body, method == b"HEAD")
+            waiting = link.send(top, body)
             if client is not None:
                 client.on_gone(partial(link.withdraw, waiting))
             try:
@@ -114,7 +130,7 @@ class Upstream:
             except asyncio.CancelledError:
                 link.fail("reset", "cancelled")
                 raise
-            if not reused or not isinstance(answer, Trouble) or answer.request_sent:
+            if isinstance(answer, Response) or not reused or answer.request_sent:
                 return answer
 
     async def close(self) -> None:
@@ -181,15 +197,6 @@ class Upstream:
         half_way = now - self.timeouts.first_byte / 2
         return self.heard <= half_way and sum(link.in_flight_since(half_way) for link in self._links) >= _CROWD
 
-    def _take(self) -> Link | None:
-        """The connection used last, since it is the least likely to be closed by the origin meanwhile."""
-        while self._idle:
-            link = self._idle.pop()
-            if link.usable and not link.forsaken():
-                return link
-            link.abort()
-        return None
-
     async def _acquire(self) -> Link | Trouble:
         if self._closed:
             return _CLOSED
@@ -197,7 +204,7 @@ class Upstream:
         if self._waiting or len(self._links) + self._promised >= self._max_connections:
             found = await self._wait()
             if found is not None:
-                if isinstance(found, Trouble) or (found.usable and not found.forsaken()):
+                if isinstance(found, Trouble) or not found.forsaken():
                     return found
                 # It broke between being handed over and being used; the place it had is free again.
                 found.abort()

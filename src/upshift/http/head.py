@@ -16,7 +16,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 BODILESS = frozenset({204, 304})
 """Final statuses whose answers never have a body (RFC 9110, 6.4.1)."""
 
-_WITHOUT_BODY = frozenset({b"GET", b"HEAD", b"OPTIONS", b"DELETE"})
+_WITHOUT_BODY = (b"GET ", b"HEAD ", b"OPTIONS ", b"DELETE ")
 _REMEMBERED = 512
 _REMEMBERED_BYTES = 8 * 1024
 _REST = 20_000
@@ -91,30 +91,26 @@ class RequestHeads:
         # Requests for which remembering is not tried, because those before them hardly repeated.
         self._rest = 0
 
-    def head(self, method: bytes, target: bytes, headers: Headers, body_length: int) -> bytes:
-        """The complete head of a request: hop-by-hop headers and framing of the caller replaced by our own.
+    def top(self, method: bytes, target: bytes, headers: Headers) -> bytes:
+        """The head of a request but for its end, see `head_of`: hop-by-hop headers and framing of the caller left out.
 
         Raises ValueError for anything that would not survive as one request.
         """
         if self._rest:
             self._rest -= 1
-            top = self._top(method, target, headers)
-        else:
-            key = (method, target, tuple(headers))
-            known = self._known.get(key)
-            if known is None:
-                top = self._top(method, target, headers)
-                # What is dropped from a head is in its key too, and may be long.
-                if len(target) + sum(map(len, chain.from_iterable(headers))) <= _REMEMBERED_BYTES:
-                    if len(self._known) >= _REMEMBERED:
-                        self._forget()
-                    self._known[key] = top
-            else:
-                top = known
-                self._hits += 1
-        if body_length or method not in _WITHOUT_BODY:
-            return b"%bcontent-length: %d\r\n\r\n" % (top, body_length)
-        return top + b"\r\n"
+            return self._top(method, target, headers)
+        key = (method, target, tuple(headers))
+        known = self._known.get(key)
+        if known is not None:
+            self._hits += 1
+            return known
+        top = self._top(method, target, headers)
+        # What is dropped from a head is in its key too, and may be long.
+        if len(target) + sum(map(len, chain.from_iterable(headers))) <= _REMEMBERED_BYTES:
+            if len(self._known) >= _REMEMBERED:
+                self._forget()
+            self._known[key] = top
+        return top
 
     def _forget(self) -> None:
         """Make room, or stop for a while when remembering has not been worth it."""
@@ -148,6 +144,13 @@ class RequestHeads:
         if len(self._starts) < _REMEMBERED and len(name) < _LONG_NAME:
             self._starts[name] = start
         return start
+
+
+def head_of(top: bytes, body_length: int) -> bytes:
+    """The complete head of a request, from what `RequestHeads.top` made of it."""
+    if body_length or not top.startswith(_WITHOUT_BODY):
+        return b"%bcontent-length: %d\r\n\r\n" % (top, body_length)
+    return top + b"\r\n"
 
 
 def without_upgrade(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:

@@ -10,7 +10,7 @@ from typing import Literal, Protocol, cast
 import httptools
 
 from upshift.http.exchange import Headers
-from upshift.http.head import BODILESS
+from upshift.http.head import BODILESS, head_of
 from upshift.http.repeat import Repeats
 
 _HIGH_WATER = 256 * 1024
@@ -76,13 +76,14 @@ class Response:
 
     __slots__ = ("_ended", "_link", "_pieces", "_size", "_trouble", "_waiter", "headers", "status")
 
-    def __init__(self, link: "Link", status: int, headers: Headers) -> None:
+    def __init__(self, link: "Link | None", status: int, headers: Headers, whole: bytes = b"") -> None:
+        """Without a link it is complete, and `whole` its body."""
         self.status = status
         self.headers = headers
-        self._link: Link | None = link
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._ended = False
+        self._link = link
+        self._pieces = [whole] if whole else []
+        self._size = len(whole)
+        self._ended = link is None
         self._trouble: Trouble | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -96,7 +97,9 @@ class Response:
     async def read(self, limit: int) -> bytes | Trouble:
         """The whole body; Trouble("too_large") and a closed connection above `limit` bytes."""
         if self._ended and self._size <= limit:
-            return self._take() if self._pieces else b""
+            pieces, self._pieces = self._pieces, []
+            self._size = 0
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
         piece = await self.chunk()
         if isinstance(piece, Trouble):
             return piece
@@ -251,25 +254,26 @@ class Link(asyncio.Protocol):
         return self.transport is not None and not self.transport.is_closing() and not self._eof
 
     def forsaken(self) -> bool:
-        """Whether anything has come on an idle connection that the loop has not read yet: an end, or what nobody
-        asked for. A request written now would be lost, and nobody could tell whether it was served."""
-        poller = self._poller
-        return poller is not None and bool(poller.poll(0))
+        """Whether nothing can be sent on an idle connection: it is not usable, or something has come that the loop has
+        not read yet, an end, or what nobody asked for. A request written now would be lost, and nobody could tell
+        whether it was served."""
+        transport, poller = self.transport, self._poller
+        return transport is None or transport.is_closing() or self._eof or (poller is not None and bool(poller.poll(0)))
 
-    def send(self, head: bytes, body: bytes, head_only: bool) -> asyncio.Future[Response | Trouble]:
+    def send(self, top: bytes, body: bytes) -> asyncio.Future[Response | Trouble]:
         """Write a request; the future has its response once the head is there. Only on a usable link."""
         transport = self.transport
         assert transport is not None
         self._answer = answer = asyncio.get_running_loop().create_future()
-        self._asked_head = head_only
+        self._asked_head = top.startswith(b"HEAD ")
         self._fed = 0
         self._unwritten = False
         self._sent_at = self._pool.clock()
         self._heard = math.inf
         if len(body) < _COPIED:
-            transport.write(head + body)
+            transport.write(head_of(top, len(body)) + body)
         else:
-            transport.writelines((head, body))
+            transport.writelines((head_of(top, len(body)), body))
         if transport.is_closing():
             # Refused at once, and as a whole.
             self._unwritten = True
@@ -363,13 +367,18 @@ class Link(asyncio.Protocol):
             # Nobody asked: whatever this is, it must not become the answer to the next request.
             self.abort()
             return
-        self._pool.heard = self._pool.clock()
+        pool = self._pool
+        pool.heard = pool.clock()
         first = not self._fed
         self._fed = len(data)
         if first:
             body = None if self._asked_head else self._repeats.body_of(data)
             if body is not None:
-                self._repeated(body)
+                # The whole response has arrived at once, with a head that was parsed before.
+                answer, self._answer = self._answer, None
+                if answer is not None and not answer.done():
+                    answer.set_result(Response(None, self._status, self._repeats.headers.copy(), body))
+                self._release()
                 return
             self._complete = self._surplus = self._until_close = self._skipping = False
             self._headers = []
@@ -493,16 +502,6 @@ class Link(asyncio.Protocol):
             self.abort()
         response.finish(None)
 
-    def _repeated(self, body: bytes) -> None:
-        """The whole response has arrived at once, with a head that was parsed before."""
-        answer, self._answer = self._answer, None
-        if answer is not None and not answer.done():
-            response = Response(self, self._status, self._repeats.headers.copy())
-            response.add(body)
-            response.finish(None)
-            answer.set_result(response)
-        self._release()
-
     def _remember(self, data: bytes) -> None:
         """Take a response that came in one read for the pattern of those that follow."""
         response = self._response
@@ -514,7 +513,8 @@ class Link(asyncio.Protocol):
 
     def _release(self) -> None:
         """Let another request have the connection, unless this one is not quite gone."""
-        if self.usable and self.transport is not None and self.transport.get_write_buffer_size() == 0:
-            self._pool.free(self)
-        else:
+        transport = self.transport
+        if transport is None or transport.is_closing() or self._eof or transport.get_write_buffer_size():
             self.abort()
+        else:
+            self._pool.free(self)
