@@ -584,6 +584,56 @@ async def test_cancelling_a_call_closes_its_connection() -> None:
         await until(lambda: upstream.open_connections == 0)
 
 
+@pytest.mark.parametrize("late", [True, False])
+@pytest.mark.parametrize("whole", [True, False])
+async def test_cancelling_a_call_as_it_is_answered_ends_only_what_it_carries(whole: bool, late: bool) -> None:
+    """Between the arrival of an answer and its reader's turn another may have taken the connection."""
+    arrived: list[asyncio.Future[None]] = []
+    seconds = HandClock()
+
+    def clock() -> float:
+        # Asked as the answer arrives, so that the second caller's turn comes before the first one's.
+        if arrived and not arrived[0].done():
+            arrived[0].set_result(None)
+            if not late:
+                first.cancel()
+        return seconds()
+
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def script(caller: Caller) -> None:
+        await says(HELLO, HELLO)(caller)
+        await request_of(caller)
+        asked.set()
+        await go.wait()
+        caller.send(HELLO if whole else HELLO[:-1])
+        await says(HELLO)(caller)
+        await caller.reader.read()
+
+    async with origin(script, clock=clock) as (upstream, place):
+        for _ in range(2):
+            await fine(upstream)
+        first = asyncio.create_task(post(upstream))
+        await soon(asked.wait())
+
+        async def second() -> bytes:
+            await arrived[0]
+            if late:
+                first.cancel()
+            return (await fine(upstream))[1] if whole else b""
+
+        arrived.append(asyncio.get_running_loop().create_future())
+        following = asyncio.create_task(second())
+        await asyncio.sleep(0)
+        go.set()
+        assert await soon(following) == (b"hello" if whole else b"")
+        with pytest.raises(asyncio.CancelledError):
+            await soon(first)
+        assert place.talks == 1
+        if not whole:
+            await until(lambda: upstream.open_connections == 0)
+
+
 async def test_cancelling_a_read_closes_its_connection() -> None:
     async with origin(says_and_stays(HELLO[:-5])) as (upstream, _):
         response = await post(upstream)

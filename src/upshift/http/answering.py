@@ -124,7 +124,7 @@ class SocketExchange:
         self.body = body
         self.gone = False
         self.state = _NONE
-        self._callbacks: list[Callable[[], None]] | None = None
+        self._callbacks: list[Callable[[], None]] = []
 
     @property
     def peer(self) -> str:
@@ -186,25 +186,23 @@ class SocketExchange:
     def abort(self) -> None:
         if self.state is _NONE or self.state is _STARTED:
             self.state = _CUT
-            self._callbacks = None
+            self._callbacks.clear()
             self._line.cut()
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         if self.gone:
             callback()
-        elif self.state is _NONE or self.state is _STARTED:
-            if self._callbacks is None:
-                self._callbacks = [callback]
-            else:
-                self._callbacks.append(callback)
+        else:
+            # Whether it is still to be told is asked in `leave`.
+            self._callbacks.append(callback)
 
     def leave(self) -> None:
         """The connection is lost."""
         if self.state not in (_NONE, _STARTED):
             return
         self.gone = True
-        callbacks, self._callbacks = self._callbacks, None
-        for callback in callbacks or ():
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
             try:
                 callback()
             except Exception as error:  # noqa: BLE001 - one listener's bug must not keep the others from hearing

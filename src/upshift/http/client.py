@@ -128,7 +128,10 @@ class Upstream:
             try:
                 answer = await waiting
             except asyncio.CancelledError:
-                link.fail("reset", "cancelled")
+                link.withdraw(waiting)
+                if not waiting.cancelled() and isinstance(answer := waiting.result(), Response):
+                    # It came in the same turn of the loop. Its connection may carry somebody else's request already.
+                    answer.close()
                 raise
             if isinstance(answer, Response) or not reused or answer.request_sent:
                 return answer

@@ -15,6 +15,7 @@ from upshift.http.repeat import Repeats
 
 _HIGH_WATER = 256 * 1024
 _COPIED = 32 * 1024
+_NEVER = math.inf
 
 Kind = Literal[
     "connect",
@@ -204,6 +205,7 @@ class Link(asyncio.Protocol):
         "_headers",
         "_heard",
         "_keep",
+        "_loop",
         "_parser",
         "_paused",
         "_poller",
@@ -222,6 +224,7 @@ class Link(asyncio.Protocol):
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._loop = asyncio.get_running_loop()
         self._parser: httptools.HttpResponseParser
         self._repeats = Repeats()
         # Of the head that is remembered there.
@@ -232,7 +235,7 @@ class Link(asyncio.Protocol):
         self._answer: asyncio.Future[Response | Trouble] | None = None
         self._response: Response | None = None
         self._asked_head = False
-        self._sent_at = self._heard = math.inf
+        self._sent_at = self._heard = _NEVER
         self._headers: Headers = []
         # Bytes of earlier reads that belong to a head, or to a body's framing, that has not ended yet.
         self._carried = 0
@@ -264,16 +267,17 @@ class Link(asyncio.Protocol):
         """Write a request; the future has its response once the head is there. Only on a usable link."""
         transport = self.transport
         assert transport is not None
-        self._answer = answer = asyncio.get_running_loop().create_future()
+        self._answer = answer = self._loop.create_future()
         self._asked_head = top.startswith(b"HEAD ")
         self._fed = 0
         self._unwritten = False
         self._sent_at = self._pool.clock()
-        self._heard = math.inf
-        if len(body) < _COPIED:
-            transport.write(head_of(top, len(body)) + body)
+        self._heard = _NEVER
+        size = len(body)
+        if size < _COPIED:
+            transport.write(head_of(top, size) + body)
         else:
-            transport.writelines((head_of(top, len(body)), body))
+            transport.writelines((head_of(top, size), body))
         if transport.is_closing():
             # Refused at once, and as a whole.
             self._unwritten = True
@@ -289,7 +293,7 @@ class Link(asyncio.Protocol):
         response, self._response = self._response, None
         # Of a request that has not left in full the origin cannot have served anything, unless it answers all the same.
         sent = not self._unwritten or response is not None
-        cut = kind == "reset" and self._heard == math.inf
+        cut = kind == "reset" and self._heard == _NEVER
         trouble = Trouble(kind, detail, sent, cut, silent)
         answer, self._answer = self._answer, None
         if response is not None:
@@ -322,7 +326,7 @@ class Link(asyncio.Protocol):
         limits = self._pool.timeouts
         if now - self._sent_at >= limits.total:
             self.fail("total_timeout", f"not complete after {limits.total:g} seconds")
-        elif self._heard == math.inf:
+        elif self._heard == _NEVER:
             if now - self._sent_at >= limits.first_byte:
                 detail = f"no byte of a body after {limits.first_byte:g} seconds"
                 self.fail("first_byte_timeout", detail, silent=silent)
@@ -363,7 +367,8 @@ class Link(asyncio.Protocol):
         self._pool.lost(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None and self._response is None:
+        answer = self._answer
+        if answer is None and self._response is None:
             # Nobody asked: whatever this is, it must not become the answer to the next request.
             self.abort()
             return
@@ -375,7 +380,7 @@ class Link(asyncio.Protocol):
             body = None if self._asked_head else self._repeats.body_of(data)
             if body is not None:
                 # The whole response has arrived at once, with a head that was parsed before.
-                answer, self._answer = self._answer, None
+                self._answer = None
                 if answer is not None and not answer.done():
                     answer.set_result(Response(None, self._status, self._repeats.headers.copy(), body))
                 self._release()
@@ -383,7 +388,7 @@ class Link(asyncio.Protocol):
             self._complete = self._surplus = self._until_close = self._skipping = False
             self._headers = []
             self._carried = 0
-        elif self._heard != math.inf:
+        elif self._heard != _NEVER:
             self._heard = self._pool.clock()
         self._fresh = False
         try:
@@ -436,6 +441,10 @@ class Link(asyncio.Protocol):
                 length = value
         if coding is not None and coding.lower() != b"chunked":
             raise self._bad("protocol", f"transfer-encoding {coding[:40]!r}")
+        answer, self._answer = self._answer, None
+        if answer is None or answer.done():
+            # Cancelled in this turn of the loop. The body has no reader, and would hold the connection.
+            raise self._bad("client-left", "nobody waits for the answer")
         # What comes now are trailers, which nobody gets to see.
         self._headers = []
         self._keep = self._parser.should_keep_alive()
@@ -449,9 +458,7 @@ class Link(asyncio.Protocol):
                 self._complete = True
         else:
             self._until_close = coding is None and length is None
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(response)
-        self._answer = None
+        answer.set_result(response)
 
     def on_body(self, piece: bytes) -> None:
         if self._complete or self._response is None:
@@ -459,7 +466,7 @@ class Link(asyncio.Protocol):
             return
         self._fresh = True
         self._carried = 0
-        if self._heard == math.inf:
+        if self._heard == _NEVER:
             self._heard = self._pool.clock()
         if self._response.add(piece) > _HIGH_WATER and not self._paused and self.transport is not None:
             self._paused = True
