@@ -150,6 +150,25 @@ def test_whatever_is_taken_for_a_repetition_is_what_the_parser_says(
         assert parsed(data) == [(repeats.headers, body)]
 
 
+BODIES = st.sampled_from([b"", b"hello", b"world", b"x" * 9, b"x" * 10, b"y" * 10, b"z" * 100])
+
+
+@given(st.lists(st.tuples(BODIES, st.none() | EDIT), max_size=8))
+def test_what_was_asked_before_changes_no_answer(messages: list[tuple[bytes, tuple[int, int, bytes] | None]]) -> None:
+    repeats = learned(POST)
+    for body, edit in messages:
+        data = POST[:-5].replace(b": 5", b": %d" % len(body)) + body
+        if edit is not None:
+            at, cut, put = edit
+            data = data[:at] + put + data[at + cut :]
+        alone = learned(POST)
+        found = alone.body_of(data)
+        for _ in range(2):
+            assert repeats.body_of(data) == found
+            if found is not None:
+                assert (repeats.headers, repeats.fields) == (alone.headers, alone.fields)
+
+
 # What may follow a POST on the connection that remembers it.
 FOLLOWING = [
     POST,
