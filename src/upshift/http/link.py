@@ -196,6 +196,7 @@ class Link(asyncio.Protocol):
     __slots__ = (
         "_answer",
         "_asked_head",
+        "_came",
         "_carried",
         "_complete",
         "_eof",
@@ -219,6 +220,7 @@ class Link(asyncio.Protocol):
         "_until_close",
         "_unwritten",
         "idle_since",
+        "on_body",
         "transport",
     )
 
@@ -237,6 +239,10 @@ class Link(asyncio.Protocol):
         self._asked_head = False
         self._sent_at = self._heard = _NEVER
         self._headers: Headers = []
+        # Pieces of the body that the parser found in this read. It calls no code of Python for them: an answer that is
+        # streamed has one for each of its events.
+        self._came: list[bytes] = []
+        self.on_body = self._came.append
         # Bytes of earlier reads that belong to a head, or to a body's framing, that has not ended yet.
         self._carried = 0
         self._fed = 0
@@ -400,6 +406,8 @@ class Link(asyncio.Protocol):
             self._surplus = True
             if self._fault is None:
                 self._fault = ("protocol", str(error))
+        if self._came:
+            self._take_in()
         if self._complete:
             if first and self._repeats.willing:
                 self._remember(data)
@@ -460,24 +468,14 @@ class Link(asyncio.Protocol):
             self._until_close = coding is None and length is None
         answer.set_result(response)
 
-    def on_body(self, piece: bytes) -> None:
-        if self._complete or self._response is None:
-            self._surplus = True
-            return
-        self._fresh = True
-        self._carried = 0
-        if self._heard == _NEVER:
-            self._heard = self._pool.clock()
-        if self._response.add(piece) > _HIGH_WATER and not self._paused and self.transport is not None:
-            self._paused = True
-            self.transport.pause_reading()
-
     def on_message_complete(self) -> None:
         if self._skipping:
             self._skipping = False
         elif self._complete:
             self._surplus = True
         else:
+            if self._came:
+                self._take_in()
             self._complete = True
 
     # --- inside
@@ -485,6 +483,22 @@ class Link(asyncio.Protocol):
     def _bad(self, kind: Kind, detail: str) -> ValueError:
         self._fault = (kind, detail)
         return ValueError(detail)
+
+    def _take_in(self) -> None:
+        """Hand on what came of the body."""
+        response, came = self._response, self._came
+        if self._complete or response is None:
+            self._surplus = True
+        else:
+            self._fresh = True
+            self._carried = 0
+            if self._heard == _NEVER:
+                self._heard = self._pool.clock()
+            waiting = response.add(came[0] if len(came) == 1 else b"".join(came))
+            if waiting > _HIGH_WATER and not self._paused and self.transport is not None:
+                self._paused = True
+                self.transport.pause_reading()
+        came.clear()
 
     def _go_on(self) -> None:
         """The response goes on after this read: bound its head, or the framing of its body; tell the reader."""
