@@ -1,8 +1,6 @@
 """Does the server parse, order, refuse, time out and shut down as promised?"""
 
 import asyncio
-import weakref
-from threading import Event
 
 import pytest
 from hypothesis import given, settings
@@ -817,57 +815,3 @@ async def test_headers_that_were_written_beforehand() -> None:
             caller.send(data)
             headers = (await caller.answer()).headers
             assert (headers[b"x-a"], headers[b"x-b"], headers.get(b"content-length")) == (b"1", b"2", length)
-
-
-async def test_a_task_serves_one_request_after_another_and_holds_none_of_them() -> None:
-    tasks: list[object] = []
-    held: list[weakref.ref[Event]] = []
-
-    async def handler(exchange: Exchange) -> None:
-        tasks.append(asyncio.current_task())
-        # Held by the exchange alone.
-        listener = Event()
-        exchange.on_gone(listener.set)
-        held.append(weakref.ref(listener))
-        del listener
-        if exchange.method == b"GET":
-            raise ZeroDivisionError
-        exchange.respond(200, [], b"")
-
-    async with served(handler) as place:
-        caller = await place.call()
-        for data, status in ((POST, 200), (GET, 500), (POST, 200), (POST, 200)):
-            caller.send(data)
-            assert (await caller.answer()).status == status
-            await until(lambda: place.server.in_flight == 0)
-        assert len(set(tasks)) == 1
-        caller.reset()
-        await until(lambda: place.server.open_connections == 0)
-        place.errors.clear()
-        assert [listener() for listener in held] == [None] * 4
-
-
-async def test_many_at_once_are_all_served_and_few_tasks_stay() -> None:
-    gate = Gate()
-    before = asyncio.all_tasks()
-    async with served(gate) as place:
-        callers = [await place.call() for _ in range(20)]
-        for caller in callers:
-            caller.send(POST)
-        await until(lambda: len(gate.seen) == 20)
-        assert place.server.in_flight == 20
-        gate.open.set()
-        for caller in callers:
-            assert (await caller.answer()).status == 200
-        # Those that rest end with the server; one that is cancelled meanwhile is passed over.
-        await until(lambda: place.server.in_flight == 0)
-        resting = [task for task in asyncio.all_tasks() - before if "_work" in repr(task)]
-        assert len(resting) == 20
-        for task in resting[:10]:
-            task.cancel()
-        for caller in callers:
-            caller.send(POST)
-        for caller in callers:
-            assert (await caller.answer()).status == 200
-            caller.reset()
-    await until(lambda: asyncio.all_tasks() == before)

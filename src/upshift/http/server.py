@@ -15,8 +15,6 @@ from upshift.http.limits import ServerLimits
 __all__ = ["Server", "ServerLimits", "serve"]
 
 _SWEEP_SECONDS = 1.0
-_RESTING = 256
-"""Tasks that are kept for requests to come; as many as handlers that run at once, up to this."""
 
 
 class Server:
@@ -40,10 +38,7 @@ class Server:
         self.date = head.date_line(time.time())
         self._handler = handler
         self._connections: set[Connection] = set()
-        self._running = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        # One for each task that has nothing to do; what it is given is the next request, or None to end.
-        self._resting: list[asyncio.Future[SocketExchange | None]] = []
+        self._running: dict[SocketExchange, asyncio.Task[None]] = {}
         self._quiet = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -56,7 +51,7 @@ class Server:
     @property
     def in_flight(self) -> int:
         """Handlers that have not returned; some may run on after their client left."""
-        return self._running
+        return len(self._running)
 
     async def listen(
         self,
@@ -102,10 +97,6 @@ class Server:
         """
         self.closing = True
         self._listener.close()
-        for resting in self._resting:
-            if not resting.done():
-                resting.set_result(None)
-        self._resting.clear()
         if idle_seconds:
             await self._is_quiet(idle_seconds)
         for connection in tuple(self._connections):
@@ -115,9 +106,10 @@ class Server:
             for connection in tuple(self._connections):
                 connection.cut()
             if not await self._is_quiet(settle_seconds):
-                for task in tuple(self._tasks):
+                tasks = tuple(self._running.values())
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -131,42 +123,25 @@ class Server:
         self._note_quiet()
 
     def run(self, exchange: SocketExchange) -> None:
-        """Handle a request in a task that has nothing else to do, and outlives its connection."""
-        self._running += 1
-        # To wake a task costs a third less than to make one, which Python code keeps a list of (asyncio.all_tasks).
-        while self._resting:
-            resting = self._resting.pop()
-            if not resting.done():
-                resting.set_result(exchange)
-                return
-        task = self._loop.create_task(self._work(exchange))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        """Handle a request in a task of its own, which outlives its connection."""
+        self._running[exchange] = self._loop.create_task(self._handle(exchange))
 
-    async def _work(self, exchange: SocketExchange | None) -> None:
-        """Handle one request after another."""
-        while exchange is not None:
-            try:
-                await self._handler(exchange)
-            except asyncio.CancelledError:
-                exchange.abort()
-                raise
-            except Exception as error:  # noqa: BLE001 - the outermost edge: one request's bug must not end the server
-                self.on_error(error)
-                exchange.settle()
-            else:
-                if exchange.state is not ENDED and not exchange.settle():
-                    self.on_error(RuntimeError("a handler returned without a complete answer"))
-            finally:
-                self._running -= 1
-                if self.closing:
-                    self._note_quiet()
-            # Nobody waits for the next request with the last one in hand.
-            exchange = None
-            if not self.closing and len(self._resting) < _RESTING:
-                resting = self._loop.create_future()
-                self._resting.append(resting)
-                exchange = await resting
+    async def _handle(self, exchange: SocketExchange) -> None:
+        try:
+            await self._handler(exchange)
+        except asyncio.CancelledError:
+            exchange.abort()
+            raise
+        except Exception as error:  # noqa: BLE001 - the outermost edge: one request's bug must not end the server
+            self.on_error(error)
+            exchange.settle()
+        else:
+            if exchange.state is not ENDED and not exchange.settle():
+                self.on_error(RuntimeError("a handler returned without a complete answer"))
+        finally:
+            del self._running[exchange]
+            if self.closing:
+                self._note_quiet()
 
     def _note_quiet(self) -> None:
         if self.closing and not self._connections and not self._running:
@@ -202,8 +177,7 @@ async def serve(
 ) -> Server:
     """Listen and hand every request to `handler`. With `sock`, host and port are not looked at.
 
-    `clock` in seconds decides all timeouts. A task handles one request after another, so what a handler leaves in a
-    context variable stays there for others. Raises OSError when the address cannot be had.
+    `clock` in seconds decides all timeouts. Raises OSError when the address cannot be had.
     """
     server = Server(handler, limits, on_error, on_bad_request, clock)
     await server.listen(host, port, ssl=ssl, sock=sock, backlog=backlog, reuse_port=reuse_port)
