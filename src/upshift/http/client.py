@@ -105,16 +105,16 @@ class Upstream:
         What an idle connection turns out not to have carried, because its origin had closed it, goes out once more on
         another one.
         """
+        idle = self._idle
         while True:
-            link = None
-            while self._idle and link is None:
+            while idle:
                 # The one used last, since it is the least likely to be closed by the origin meanwhile.
-                link = self._idle.pop()
-                if link.forsaken():
-                    link.abort()
-                    link = None
-            reused = True
-            if link is None:
+                link = idle.pop()
+                if not link.forsaken():
+                    reused = True
+                    break
+                link.abort()
+            else:
                 found = await self._acquire()
                 if isinstance(found, Trouble):
                     return found
@@ -177,11 +177,12 @@ class Upstream:
             if not waiter.done():
                 waiter.set_result(link)
                 return
-        if self._closed or len(self._idle) >= self._max_idle:
+        idle = self._idle
+        if self._closed or len(idle) >= self._max_idle:
             link.abort()
             return
         link.idle_since = self.clock()
-        self._idle.append(link)
+        idle.append(link)
 
     def lost(self, link: Link) -> None:
         """A connection has ended, or never began; what it counted for is somebody else's now."""

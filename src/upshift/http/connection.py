@@ -291,7 +291,8 @@ class Connection(asyncio.Protocol):
                 self.current = following
                 self.host.run(following)
         elif self._reading is _NOTHING:
-            self.deadline = self.host.clock() + self.host.limits.keep_alive_timeout
+            host = self.host
+            self.deadline = host.clock() + host.limits.keep_alive_timeout
         elif self._owes_continue:
             self._continue()
 
