@@ -35,7 +35,7 @@ _KEPT_LOST = 100_000
 class Books(Ledger, Protocol):
     """A ledger that the keeper can take over in the middle of things."""
 
-    def durable(self, mark: int) -> asyncio.Future[None]:
+    def durable(self, mark: int, /) -> asyncio.Future[None]:
         """As every ledger does. The future of an entry that is on disk is done."""
 
     @property

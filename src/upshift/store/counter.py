@@ -1,11 +1,11 @@
-"""What is one counter in memory, and who waits for it in which order?"""
+"""Which counters are in memory, and who waits for one in which order?"""
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TypeAlias
 
-from upshift.model.budget import Balance
+from upshift.model.budget import NOTHING, Balance, BudgetKey
 from upshift.model.ids import PlanHash, RequestId
 from upshift.model.metered import Metered
 from upshift.model.span import Instant
@@ -13,11 +13,57 @@ from upshift.store.ledger import Admit, Deny, Rule, Ticket
 
 Answer: TypeAlias = tuple[Admit, Ticket] | Deny
 
+KEPT_COUNTERS = 200_000
+"""Counters in memory before those that rest are dropped (they are read from the disk when needed again)."""
+
+
+class Balances(dict[BudgetKey, Balance]):
+    """The balances in memory. One that is not there is read when it is asked for, which raises what `read` raises.
+
+    A dict, so that looking at one costs no Python.
+    """
+
+    __slots__ = ("_kept", "_mark", "_read", "_resting", "_sweep_at")
+
+    def __init__(self, read: Callable[[BudgetKey], Balance], kept: int = KEPT_COUNTERS) -> None:
+        super().__init__()
+        self._read = read
+        self._kept = self._sweep_at = kept
+        self._resting: dict[BudgetKey, Balance] = {}
+        """What held nothing at `_mark`, to be forgotten if it still rests when everything up to there is on disk."""
+        self._mark = 0
+
+    def __missing__(self, key: BudgetKey) -> Balance:
+        balance = self[key] = self._read(key)
+        return balance
+
+    def forget(self, mark: int, written: int, needed: Container[BudgetKey]) -> bool:
+        """When there are too many: forget those that rest and are not `needed`. True when some were forgotten.
+
+        `mark` is the last entry that counts here, and those up to `written` are on disk. In two steps, so that not
+        every change has to be remembered: balances are replaced and never changed, so one that is the same object
+        as before was not touched meanwhile.
+        """
+        if not self._resting:
+            if len(self) > self._sweep_at:
+                self._resting = {key: balance for key, balance in self.items() if balance.held == NOTHING}
+                self._mark = mark
+                self._sweep_at = max(self._kept, 2 * (len(self) - len(self._resting)))
+            return False
+        if written < self._mark:
+            return False
+        resting, self._resting = self._resting, {}
+        before = len(self)
+        for key, balance in resting.items():
+            if self.get(key) is balance and key not in needed:
+                del self[key]
+        return len(self) < before
+
 
 class Waiter:
-    """A call in a queue. `counter` is the one it waits for now; None once it has left."""
+    """A call in a queue: `queue` is the one it stands in now; None once it has left."""
 
-    __slots__ = ("answer", "arrival", "counter", "now", "opening", "plan", "request", "rule", "timer")
+    __slots__ = ("answer", "arrival", "now", "opening", "plan", "queue", "request", "rule", "timer")
 
     def __init__(
         self,
@@ -36,30 +82,23 @@ class Waiter:
         self.rule = rule
         self.opening = opening
         self.answer = answer
-        self.counter: Counter | None = None
+        self.queue: Queue | None = None
         self.timer: asyncio.TimerHandle | None = None
 
     def __lt__(self, other: "Waiter") -> bool:
         return self.arrival < other.arrival
 
 
-class Counter:
-    """A balance, the mark of its last change, and its queue by time of arrival.
+class Queue:
+    """Who waits for one counter, by time of arrival.
 
     Those who leave from the middle stay in the heap until they come to its head, so that leaving costs nothing.
     """
 
-    __slots__ = ("_queue", "balance", "mark")
+    __slots__ = ("_queue",)
 
-    def __init__(self, balance: Balance) -> None:
-        self.balance = balance
-        self.mark = 0
+    def __init__(self) -> None:
         self._queue: list[Waiter] = []
-
-    @property
-    def busy(self) -> bool:
-        """False only when nobody waits."""
-        return bool(self._queue)
 
     def head(self) -> Waiter | None:
         """Who is next, or None."""
@@ -67,11 +106,11 @@ class Counter:
         while queue:
             first = queue[0]
             # A cancelled call is out at once, though its task has not run yet.
-            if first.counter is self and not first.answer.done():
+            if first.queue is self and not first.answer.done():
                 return first
             heapq.heappop(queue)
         return None
 
     def join(self, waiter: Waiter) -> None:
-        waiter.counter = self
+        waiter.queue = self
         heapq.heappush(self._queue, waiter)

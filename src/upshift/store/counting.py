@@ -9,20 +9,21 @@ import msgspec
 
 from upshift.model.budget import EMPTY, NOTHING, Amount, Balance, BudgetKey
 from upshift.model.entry import Adjust, Alert, Decision, Entry, Grant, Hold, Note, Release, Settle
-from upshift.model.fold import Effect, effect_of, fold, undo
+from upshift.model.fold import Effect, effect_of, fold, fold_call, undo
 from upshift.model.ids import PlanHash, RequestId
 from upshift.model.metered import Metered, Outcome
 from upshift.model.span import Instant
 from upshift.store.away import Away, Episode
 from upshift.store.away_log import AwayLog
 from upshift.store.backend import Groups, Lookup, StoreTroubleError
-from upshift.store.counter import Answer, Counter, Waiter
+from upshift.store.counter import Answer, Balances, Queue, Waiter
 from upshift.store.ledger import (
     Admit,
     Deny,
     DuplicateRequestError,
     Extension,
     LedgerUnavailableError,
+    Read,
     Recovered,
     Rule,
     Ticket,
@@ -36,8 +37,6 @@ from upshift.store.writer import Asked, News, Stopped, Trouble, Writer, Written
 GIVE_UP_SECONDS = 20.0
 _KEPT_CLOSED = 32_768
 """So many closed request ids at least are remembered, to refuse one that comes again."""
-_KEPT_COUNTERS = 200_000
-"""Counters in memory before those that rest are dropped (they are read from the disk when needed again)."""
 
 _SILENT = "the disk does not answer"
 
@@ -58,24 +57,29 @@ class CountingLedger:
         self._lookup = lookup
         self._gone = ""
         self._give_up = give_up_seconds
-        self._counters: dict[BudgetKey, Counter] = {}
-        self._sweep_at = _KEPT_COUNTERS
+        self._balances = Balances(self._load)
+        self.balance: Read = self._balances.__getitem__
+        self._queues: dict[BudgetKey, Queue] = {}
+        """Of every counter that somebody waits for, and of some that nobody waits for any more."""
         self._open: dict[RequestId, Ticket] = {}
         self._waiting: set[RequestId] = set()
         """Every request that stands in a queue, and some that have just left one: empty means that nobody waits."""
-        self._closed: set[RequestId] = set()
-        self._closed_before: set[RequestId] = set()
+        self._seen: set[RequestId] = set()
+        """Every request that is open, and those that were closed lately; those closed before them in the other."""
+        self._seen_before: set[RequestId] = set()
         self._ids: set[str] = set()
         self._arrivals = 0
         self._mark = self._written = 0
-        self._marks = Marks(give_up_seconds)
         self._trouble = ""
         self._ending = False
         self._stopped: asyncio.Future[None] = self._loop.create_future()
         self._recovered = recovered
         self._taken_over: list[tuple[Ticket, Found]] = []
         self._writer = Writer(groups, self._post)
+        self._marks = Marks(give_up_seconds, self._writer.want)
+        self.durable = self._marks.reached
         self._away = None if log is None else Away(log, self._look_at_the_log)
+        self._write: Callable[[Entry], object] = self._writer.put if self._away is None else self._write_or_log
         self._complete = False
         """Every counter there is is in memory."""
         self._timer = self._loop.call_later(min(1.0, give_up_seconds / 4), self._look_at_the_clock)
@@ -136,6 +140,7 @@ class CountingLedger:
         for each in found:
             ticket = Ticket(each.request, each.opening.plan, each.keys, each.held, 0)
             self._open[each.request] = ticket
+            self._seen.add(each.request)
             self._taken_over.append((ticket, each))
 
     @property
@@ -153,93 +158,73 @@ class CountingLedger:
 
     # Counters
 
-    def balance(self, key: BudgetKey) -> Balance:
-        counter = self._counters.get(key)
-        return self._load(key).balance if counter is None else counter.balance
-
     async def refresh(self, keys: Sequence[BudgetKey]) -> None:
         """Nothing to do: the counters are here."""
-
-    def _counter(self, key: BudgetKey) -> Counter:
-        return self._counters.get(key) or self._load(key)
 
     def _reachable(self) -> None:
         """The event loop does not wait for a database that is known to be away. Raises StoreTroubleError."""
         if self.away:
             raise StoreTroubleError(f"the database is away: {self.away}")
 
-    def _load(self, key: BudgetKey) -> Counter:
+    def _load(self, key: BudgetKey) -> Balance:
+        if self._away is not None and self._complete:
+            # Nobody else makes counters as long as this process is the keeper.
+            return EMPTY
         try:
-            if self._away is not None and self._complete:
-                # Nobody else makes counters as long as this process is the keeper.
-                balance = EMPTY
-            else:
-                self._reachable()
-                balance = self._lookup.balance(key)
+            self._reachable()
+            return self._lookup.balance(key)
         except StoreTroubleError as error:
             raise LedgerUnavailableError(f"counter {key.path()} cannot be read: {error}") from error
-        counter = self._counters[key] = Counter(balance)
-        return counter
 
     def know(self, balances: Iterable[tuple[BudgetKey, Balance]], *, complete: bool) -> None:
         """Counters as they are on disk, so that they need not be read one by one; only before the first entry.
 
         `complete`: these are all.
         """
-        self._counters.update((key, Counter(balance)) for key, balance in balances)
+        self._balances.update(balances)
         self._complete = complete
 
-    def _sweep(self) -> None:
-        """Forget counters of days gone by: those that are on disk, hold nothing and are waited for by nobody."""
-        self._complete = False
-        self._counters = {
-            key: counter
-            for key, counter in self._counters.items()
-            if counter.mark > self._written or counter.balance.held != NOTHING or counter.head() is not None
-        }
-        self._sweep_at = max(_KEPT_COUNTERS, 2 * len(self._counters))
+    def _forget(self) -> None:
+        """Let go of what was kept only in case it is asked for again; once a second."""
+        if len(self._seen) - len(self._open) >= _KEPT_CLOSED:
+            self._seen_before, self._seen = self._seen, set(self._open)
+        if self._queues:
+            self._queues = {key: queue for key, queue in self._queues.items() if queue.head() is not None}
+        if self._balances.forget(self._mark, self._written, self._queues):
+            self._complete = False
 
     # Appending
 
-    def _put(self, entry: Entry, keys: Sequence[BudgetKey], effect: Effect) -> int:
-        # All are found before any is changed. A call's are in memory, since its rule has read them.
-        try:
-            counters = list(map(self._counters.__getitem__, keys))
-        except KeyError:
-            counters = [self._counter(key) for key in keys]
+    def _put(self, entry: Hold | Settle | Release, spent: Amount, held: Amount) -> int:
+        """Append what a call does: so much more is spent and held."""
+        keys = entry.keys
+        # All are found before any is changed.
+        list(map(self.balance, keys))
+        fold_call(self._balances, keys, spent, held)
         self._mark = mark = self._mark + 1
-        for counter in counters:
-            counter.balance = fold(counter.balance, effect)
-            counter.mark = mark
         self._write(entry)
         return mark
 
-    def _write(self, entry: Entry) -> None:
+    def _write_or_log(self, entry: Entry) -> None:
         self._writer.put(entry)
         if self._away is not None:
             self._away.put(entry)
 
     def _hold(self, request: RequestId, plan: PlanHash, at: Instant, admit: Admit, opening: Metered | None) -> Ticket:
-        amount = admit.amount
-        entry = Hold(request, at, plan, admit.keys, amount, opening)
-        ticket = Ticket(request, plan, admit.keys, amount, self._put(entry, admit.keys, Effect(NOTHING, amount)))
-        self._open[request] = ticket
+        keys, amount = admit.keys, admit.amount
+        mark = self._put(Hold(request, at, plan, keys, amount, opening), NOTHING, amount)
+        ticket = self._open[request] = Ticket(request, plan, keys, amount, mark)
+        self._seen.add(request)
         return ticket
 
-    def _shut(self, ticket: Ticket, entry: Settle | Release, effect: Effect) -> int:
-        request = ticket.request
-        mark = self._put(entry, ticket.keys, effect)
+    def _shut(self, ticket: Ticket, entry: Settle | Release, spent: Amount) -> int:
+        held = ticket.held
+        mark = self._put(entry, spent, Amount(-held.tokens, -held.nano))
         ticket.closed = True
-        self._open.pop(request, None)
-        self._remember(request)
+        self._open.pop(ticket.request, None)
         if self._waiting:
             self._serve(ticket.keys)
         return mark
-
-    def _remember(self, request: RequestId) -> None:
-        if len(self._closed) >= _KEPT_CLOSED:
-            self._closed_before, self._closed = self._closed, set()
-        self._closed.add(request)
 
     async def decide(
         self,
@@ -250,17 +235,10 @@ class CountingLedger:
         patience_seconds: float,
         opening: Metered | None = None,
     ) -> Answer:
-        if (
-            request in self._open
-            or request in self._closed
-            or request in self._waiting
-            or request in self._closed_before
-        ):
+        if request in self._seen or request in self._seen_before or request in self._waiting:
             raise DuplicateRequestError(request)
         if self._trouble or self._ending:
             raise LedgerUnavailableError(self._trouble or "the ledger is closing")
-        if len(self._counters) > self._sweep_at:
-            self._sweep()
         may_wait = patience_seconds > 0
         verdict = rule(self.balance, may_wait)
         if isinstance(verdict, Admit):
@@ -270,13 +248,13 @@ class CountingLedger:
         elif isinstance(verdict, Deny):
             return verdict
         elif may_wait:
-            blocker = self._counter(verdict.key)
+            blocker = self._queue_of(verdict.key)
         else:
             raise RuntimeError("a rule asked to wait where waiting is impossible")
         self._arrivals += 1
         answer = self._loop.create_future()
         waiter = Waiter(self._arrivals, request, plan, now, rule, opening, answer)
-        return await self._queue(waiter, blocker, patience_seconds)
+        return await self._wait(waiter, blocker, patience_seconds)
 
     async def extend(self, ticket: Ticket, rule: Extension, at: Instant) -> Amount:
         if ticket.closed:
@@ -284,7 +262,7 @@ class CountingLedger:
         more = rule(self.balance)
         if more == NOTHING:
             return NOTHING
-        self._put(Hold(ticket.request, at, ticket.plan, ticket.keys, more), ticket.keys, Effect(held=more))
+        self._put(Hold(ticket.request, at, ticket.plan, ticket.keys, more), NOTHING, more)
         ticket.held = ticket.held + more
         return more
 
@@ -293,26 +271,22 @@ class CountingLedger:
             return self._mark
         if record.counted != amount.nano or record.counted_tokens != amount.tokens:
             record = msgspec.structs.replace(record, counted=amount.nano, counted_tokens=amount.tokens)
-        held = ticket.held
-        entry = Settle(ticket.request, at, ticket.keys, held, amount, record)
-        return self._shut(ticket, entry, Effect(amount, Amount(-held.tokens, -held.nano)))
+        return self._shut(ticket, Settle(ticket.request, at, ticket.keys, ticket.held, amount, record), amount)
 
     def release(self, ticket: Ticket, at: Instant, record: Metered) -> int:
         if ticket.closed:
             return self._mark
         if record.counted or record.counted_tokens:
             record = msgspec.structs.replace(record, counted=0, counted_tokens=0)
-        held = ticket.held
-        entry = Release(ticket.request, at, ticket.keys, held, record)
-        return self._shut(ticket, entry, Effect(NOTHING, Amount(-held.tokens, -held.nano)))
+        return self._shut(ticket, Release(ticket.request, at, ticket.keys, ticket.held, record), NOTHING)
 
     def note(self, record: Metered, at: Instant) -> int:
         request = record.request
         if request in self._open:
             raise ValueError(f"request {request} holds; it has to be settled or released")
-        if request in self._closed or request in self._closed_before:
+        if request in self._seen or request in self._seen_before:
             return self._mark
-        self._remember(request)
+        self._seen.add(request)
         self._mark += 1
         self._write(Note(request, at, record))
         return self._mark
@@ -322,10 +296,18 @@ class CountingLedger:
 
     def _append(self, entry: Adjust | Grant | Alert | Decision) -> int:
         keys = entry.keys if isinstance(entry, Adjust | Grant) else ()
-        mark = self._put(entry, keys, effect_of(entry))
+        self._change(keys, effect_of(entry))
+        self._mark = mark = self._mark + 1
+        self._write(entry)
         self._ids.add(entry.id)
         self._serve(keys)
         return mark
+
+    def _change(self, keys: Sequence[BudgetKey], effect: Effect) -> None:
+        # All are found before any is changed.
+        list(map(self.balance, keys))
+        for key in keys:
+            self._balances[key] = fold(self._balances[key], effect)
 
     def _happened(self, id_: str) -> bool:
         if id_ in self._ids:
@@ -343,18 +325,24 @@ class CountingLedger:
 
     # Queues. Every head waits because its rule last said so; everyone behind waits because of the head.
 
-    def _blocker(self, keys: Sequence[BudgetKey], me: Waiter | None) -> Counter | None:
-        """A counter of `keys` for which somebody waits who came before `me` (None: who is only coming)."""
+    def _queue_of(self, key: BudgetKey) -> Queue:
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = Queue()
+        return queue
+
+    def _blocker(self, keys: Sequence[BudgetKey], me: Waiter | None) -> Queue | None:
+        """The queue of one of `keys` in which somebody waits who came before `me` (None: who is only coming)."""
         for key in keys:
-            counter = self._counter(key)
-            if counter.busy:
-                head = counter.head()
+            queue = self._queues.get(key)
+            if queue is not None:
+                head = queue.head()
                 if head is not None and (me is None or head.arrival < me.arrival):
-                    return counter
+                    return queue
         return None
 
-    async def _queue(self, waiter: Waiter, counter: Counter, patience_seconds: float) -> Answer:
-        counter.join(waiter)
+    async def _wait(self, waiter: Waiter, queue: Queue, patience_seconds: float) -> Answer:
+        queue.join(waiter)
         waiter.timer = self._loop.call_later(patience_seconds, self._last_chance, waiter)
         self._waiting.add(waiter.request)
         try:
@@ -369,13 +357,13 @@ class CountingLedger:
 
     def _leave(self, waiter: Waiter) -> None:
         """Out of the queue, for whatever reason; whoever stood behind may be next."""
-        counter, waiter.counter = waiter.counter, None
+        queue, waiter.queue = waiter.queue, None
         self._waiting.discard(waiter.request)
         if waiter.timer is not None:
             waiter.timer.cancel()
             waiter.timer = None
-        if counter is not None:
-            self._serve_queue(counter)
+        if queue is not None:
+            self._serve_queue(queue)
 
     def _take_back(self, waiter: Waiter, answer: Answer) -> None:
         """The call was let in but its task was cancelled before it could know."""
@@ -390,21 +378,21 @@ class CountingLedger:
 
     def _serve(self, keys: Sequence[BudgetKey]) -> None:
         for key in keys:
-            counter = self._counters.get(key)
-            if counter is not None and counter.busy:
-                self._serve_queue(counter)
+            queue = self._queues.get(key)
+            if queue is not None:
+                self._serve_queue(queue)
 
-    def _serve_queue(self, counter: Counter) -> None:
-        while (waiter := counter.head()) is not None:
-            if self._ask(waiter, counter):
+    def _serve_queue(self, queue: Queue) -> None:
+        while (waiter := queue.head()) is not None:
+            if self._ask(waiter, queue):
                 return
 
-    def _ask(self, waiter: Waiter, counter: Counter) -> bool:
+    def _ask(self, waiter: Waiter, queue: Queue) -> bool:
         """Run the rule of a queue's head again; True when it goes on waiting there."""
         try:
             verdict = waiter.rule(self.balance, True)
             if isinstance(verdict, Wait):
-                other = self._counter(verdict.key)
+                other = self._queue_of(verdict.key)
             elif isinstance(verdict, Deny):
                 self._answer(waiter, verdict)
                 return False
@@ -418,13 +406,13 @@ class CountingLedger:
         except Exception as error:  # noqa: BLE001 - a caller's rule failed; that is for the caller, not for who freed the room
             self._answer(waiter, error)
             return False
-        if other is counter:
+        if other is queue:
             return True
         other.join(waiter)
         return False
 
     def _answer(self, waiter: Waiter, answer: Answer | Exception) -> None:
-        waiter.counter = None
+        waiter.queue = None
         if waiter.answer.done():
             return
         if isinstance(answer, Exception):
@@ -434,8 +422,8 @@ class CountingLedger:
 
     def _last_chance(self, waiter: Waiter) -> None:
         waiter.timer = None
-        counter = waiter.counter
-        if counter is None or waiter.answer.done():
+        queue = waiter.queue
+        if queue is None or waiter.answer.done():
             return
         try:
             verdict = waiter.rule(self.balance, False)
@@ -448,14 +436,9 @@ class CountingLedger:
         except Exception as error:  # noqa: BLE001 - a caller's rule failed; the caller has to hear of it
             answer = error
         self._answer(waiter, answer)
-        self._serve_queue(counter)
+        self._serve_queue(queue)
 
     # The disk
-
-    def durable(self, mark: int) -> asyncio.Future[None]:
-        if mark > self._marks.durable:
-            self._writer.want(mark)
-        return self._marks.reached(mark)
 
     def _post(self, news: News) -> None:
         # On the writer's thread. The loop may have been closed without close(); then nobody is left to hear it.
@@ -505,10 +488,7 @@ class CountingLedger:
         """An entry of a request that was closed long ago is not on disk, so it must not count in memory either."""
         if isinstance(entry, Hold | Settle | Release):
             self._marks.refuse(mark)
-            effect = undo(effect_of(entry))
-            for key in entry.keys:
-                counter = self._counter(key)
-                counter.balance = fold(counter.balance, effect)
+            self._change(entry.keys, undo(effect_of(entry)))
             self._serve(entry.keys)
 
     def _look_at_the_clock(self) -> None:
@@ -519,6 +499,7 @@ class CountingLedger:
         if self._marks.give_up(self._trouble or _SILENT):
             self._trouble = self._trouble or _SILENT
         self.look_at_the_file()
+        self._forget()
 
     def look_at_the_file(self) -> None:
         """Become unhealthy, for good, if what is written would not be found again; a timer asks once a second."""
@@ -557,8 +538,8 @@ class CountingLedger:
         if self._ending:
             return True
         self._ending = True
-        for counter in self._counters.values():
-            while (waiter := counter.head()) is not None:
+        for queue in self._queues.values():
+            while (waiter := queue.head()) is not None:
                 self._answer(waiter, LedgerUnavailableError("the ledger is closing"))
         return False
 

@@ -82,7 +82,7 @@ class Ledger(Protocol):
     def away(self) -> str:
         """Why entries go to a log on the keeper's own disk instead of the database; empty while they do not."""
 
-    def balance(self, key: BudgetKey) -> Balance:
+    def balance(self, key: BudgetKey, /) -> Balance:
         """As last heard of. The ledger that keeps the counters itself always knows; see `refresh` for others."""
 
     async def refresh(self, keys: Sequence[BudgetKey]) -> None:
@@ -130,7 +130,7 @@ class Ledger(Protocol):
     def append(self, entry: Adjust | Grant | Alert | Decision) -> int | None:
         """Append once by `id`; returns the mark, or None when that id was appended before (also across restarts)."""
 
-    def durable(self, mark: int) -> Awaitable[None]:
+    def durable(self, mark: int, /) -> Awaitable[None]:
         """Wait until every entry up to `mark` is on disk. Raises LedgerUnavailableError when it cannot be in time."""
 
     async def close(self) -> None:
