@@ -1,7 +1,10 @@
 """Which rows, sums and digest does a group of entries come to, whatever database it is written to?"""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, filterfalse, repeat
+from typing import Any
 
 import msgspec
 
@@ -9,7 +12,7 @@ from upshift.model.budget import NOTHING, Amount, BudgetKey
 from upshift.model.entry import Adjust, Alert, Decision, Entry, Grant, Hold, Note, Release, Settle
 from upshift.model.ids import RequestId
 from upshift.model.metered import Metered
-from upshift.store.rows import HOLD, NOTE, RELEASE, SETTLE, Value, common, deed_row, encode, pack, stored
+from upshift.store.rows import HOLD, NOTE, RELEASE, SETTLE, Value, deed_row, encode, pack, stored
 from upshift.store.schema import BUDGET_COLUMNS, PROFILE_COLUMNS
 
 NO_DIGEST = bytes(32)
@@ -65,7 +68,7 @@ class Draft:
         """All holds, as they are kept; None when there are none."""
         self.calls: list[Value] = []
         self.deeds: list[Value] = []
-        self.sums: dict[tuple[int, ...], list[int]] = {}
+        self.sums: defaultdict[tuple[int, ...], list[int]] = defaultdict([0, 0, 0, 0, 0, 0].copy)
         """Per set of counters: settled tokens and nano, held tokens and nano, granted tokens and nano to add."""
         self.opened: dict[RequestId, int] = {}
         self.closed: set[RequestId] = set()
@@ -73,20 +76,22 @@ class Draft:
         """Which entries may answer a request in the inbox, with its id."""
         self.decided = False
 
-    def sum_of(self, budgets: tuple[int, ...]) -> list[int]:
-        found = self.sums.get(budgets)
-        if found is None:
-            found = self.sums[budgets] = [0, 0, 0, 0, 0, 0]
-        return found
+    def still_open(self) -> list[RequestId]:
+        """Those that it opened and does not close."""
+        return list(filterfalse(self.closed.__contains__, self.opened))
 
     def counters(self) -> list[int]:
         """One row per counter: what all the entries of the group together add to it."""
         totals: dict[int, list[int]] = {}
         for budgets, sum_ in self.sums.items():
             for budget in budgets:
-                total = totals.get(budget)
-                totals[budget] = sum_ if total is None else [a + b for a, b in zip(total, sum_, strict=True)]
-        return [value for budget, total in totals.items() for value in (budget, *total)]
+                before = totals.get(budget)
+                totals[budget] = sum_ if before is None else [a + b for a, b in zip(before, sum_, strict=True)]
+        values: list[int] = []
+        for budget, total in totals.items():
+            values.append(budget)
+            values += total
+        return values
 
 
 class Drafter:
@@ -97,7 +102,7 @@ class Drafter:
         self._find_budget = find_budget
         self._largest = largest
         self._budgets: dict[BudgetKey, int] = {}
-        self._profiles: dict[tuple[object, ...], tuple[int, tuple[int, ...]]] = {}
+        self._profiles: dict[tuple[Any, ...], tuple[int, tuple[int, ...]]] = {}
         """Ids of a profile and of its budgets. A profile that is not found here is kept once more, which harms none."""
         self._open: dict[RequestId, int] = {}
 
@@ -115,19 +120,21 @@ class Drafter:
     def draft(self, tail: Tail, entries: Sequence[Entry]) -> Draft:
         """Raises ConflictError for a request that the entries themselves hold or close after it was closed."""
         draft = Draft(tail)
-        for entry in entries:
-            draft.last += 1
+        for seq, entry in enumerate(entries, draft.first):
             if isinstance(entry, Hold):
-                self._hold(draft, entry)
+                self._hold(draft, seq, entry)
             elif isinstance(entry, Settle):
-                self._call(draft, SETTLE, entry, entry.keys, entry.amount, entry.held)
+                self._call(draft, seq, SETTLE, entry, entry.keys, entry.amount, entry.held)
             elif isinstance(entry, Release):
-                self._call(draft, RELEASE, entry, entry.keys, NOTHING, entry.held)
+                self._call(draft, seq, RELEASE, entry, entry.keys, NOTHING, entry.held)
             elif isinstance(entry, Note):
-                self._call(draft, NOTE, entry, (), NOTHING, NOTHING)
+                self._call(draft, seq, NOTE, entry, (), NOTHING, NOTHING)
             else:
-                self._deed(draft, entry)
-        draft.low = next(self._still_open(draft), draft.last + 1)
+                self._deed(draft, seq, entry)
+        draft.last = tail.last_seq + len(entries)
+        # Both are in the order of seq, and what this group opened comes after what was open before.
+        first = next(filterfalse(draft.closed.__contains__, chain(self._open, draft.opened)), None)
+        draft.low = draft.last + 1 if first is None else self._open.get(first) or draft.opened[first]
         draft.document = pack(draft.holds) if draft.holds else None
         draft.digest = group_digest(
             tail.digest, draft.first, draft.last, draft.low, draft.budgets, draft.profiles, draft.document,
@@ -138,8 +145,7 @@ class Drafter:
     def keep(self, draft: Draft) -> None:
         """The draft is on disk."""
         self._open.update(draft.opened)
-        for request in draft.closed:
-            self._open.pop(request, None)
+        list(map(self._open.pop, draft.closed, repeat(None)))
         if len(self._budgets) > _KEPT_BUDGETS:
             self._budgets.clear()
         if len(self._profiles) > _KEPT_PROFILES:
@@ -154,29 +160,29 @@ class Drafter:
         """Requests of a draft that were not open before it, so that they may have been closed long ago."""
         return [*draft.opened, *(each for each in draft.closed if each not in self._open and each not in draft.opened)]
 
-    def _hold(self, draft: Draft, entry: Hold) -> None:
+    def _hold(self, draft: Draft, seq: int, entry: Hold) -> None:
         request, amount, opening = entry.request, entry.amount, entry.opening
         if request in draft.closed:
             raise ConflictError("a request was closed before")
-        extends = request in self._open or request in draft.opened
+        opened = draft.opened
+        extends = request in self._open or request in opened
         if not extends:
-            draft.opened[request] = draft.last
+            opened[request] = seq
         if opening is None:
             opening = Metered(request=request, started=entry.at, plan=entry.plan)
         elif opening.plan != entry.plan:
             opening = msgspec.structs.replace(opening, plan=entry.plan)
         profile, budgets = self._profile(draft, HOLD, entry.keys, opening)
         tokens, nano = amount.tokens, amount.nano
-        draft.holds.append(
-            (draft.last, request, profile, entry.at, extends, tokens, nano, opening.started, opening.session)
-        )
-        sums = draft.sum_of(budgets)
+        draft.holds.append((seq, request, profile, entry.at, extends, tokens, nano, opening.started, opening.session))
+        sums = draft.sums[budgets]
         sums[2] += tokens
         sums[3] += nano
 
     def _call(
         self,
         draft: Draft,
+        seq: int,
         kind: str,
         entry: Settle | Release | Note,
         keys: tuple[BudgetKey, ...],
@@ -190,18 +196,18 @@ class Drafter:
         profile, budgets = self._profile(draft, kind, keys, record)
         usage = record.usage
         draft.calls += (
-            draft.last, request, profile, record.started, entry.at, record.session, record.upstream_id, usage.input,
+            seq, request, profile, record.started, entry.at, record.session, record.upstream_id, usage.input,
             usage.cached, usage.cache_write_5m, usage.cache_write_1h, usage.output, usage.reasoning, record.cost,
             spent.nano, spent.tokens, held.tokens, held.nano, record.latency_us, record.first_byte_us,
             record.overhead_us,
         )  # fmt: skip
-        sums = draft.sum_of(budgets)
+        sums = draft.sums[budgets]
         sums[0] += spent.tokens
         sums[1] += spent.nano
         sums[2] -= held.tokens
         sums[3] -= held.nano
 
-    def _deed(self, draft: Draft, entry: Adjust | Grant | Alert | Decision) -> None:
+    def _deed(self, draft: Draft, seq: int, entry: Adjust | Grant | Alert | Decision) -> None:
         if isinstance(entry, Decision):
             keys: tuple[BudgetKey, ...] = ()
             draft.decided = True
@@ -209,11 +215,11 @@ class Drafter:
             keys = (entry.key,)
         else:
             keys = entry.keys
-            draft.asked.append((draft.last, entry.id))
+            draft.asked.append((seq, entry.id))
         budgets = tuple(self._budget(draft, key) for key in keys)
-        draft.deeds += deed_row(draft.last, entry, encode(budgets).decode())
+        draft.deeds += deed_row(seq, entry, encode(budgets).decode())
         if isinstance(entry, Adjust | Grant):
-            sums, at = draft.sum_of(budgets), 0 if isinstance(entry, Adjust) else 4
+            sums, at = draft.sums[budgets], 0 if isinstance(entry, Adjust) else 4
             sums[at] += entry.amount.tokens
             sums[at + 1] += entry.amount.nano
 
@@ -221,13 +227,18 @@ class Drafter:
         self, draft: Draft, kind: str, keys: tuple[BudgetKey, ...], record: Metered
     ) -> tuple[int, tuple[int, ...]]:
         """Ids of the profile and of its budgets."""
-        shared = common(record)
-        name = (kind, keys, shared)
+        # After the keys the end of PROFILE_COLUMNS, from `plan` on, before `stored`.
+        name: tuple[Any, ...] = (
+            kind, keys, record.plan, record.tenant, record.user, record.tier, record.workload, record.pod,
+            record.project, record.agent, record.key, record.dialect, record.streamed, record.requested_model,
+            record.served_model, record.provider, record.outcome, record.status, record.bucket, record.reason,
+            record.certainty,
+        )  # fmt: skip
         found = self._profiles.get(name)
         if found is None:
             fresh = self._largest("profiles") + len(draft.profiles) // len(PROFILE_COLUMNS) + 1
             budgets = tuple(self._budget(draft, key) for key in keys)
-            draft.profiles += (fresh, draft.first, kind, encode(budgets).decode(), *map(stored, shared))
+            draft.profiles += (fresh, draft.first, kind, encode(budgets).decode(), *map(stored, name[2:]))
             found = self._profiles[name] = fresh, budgets
         return found
 
@@ -243,10 +254,3 @@ class Drafter:
             )  # fmt: skip
         self._budgets[key] = found
         return found
-
-    def _still_open(self, draft: Draft) -> Iterator[int]:
-        # Both are in the order of seq, and what this group opened comes after what was open before.
-        for opened in (self._open, draft.opened):
-            for request, seq in opened.items():
-                if request not in draft.closed:
-                    yield seq

@@ -34,12 +34,17 @@ from upshift.store.schema import (
     connect,
 )
 
-_SIZES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+_SIZES = (256, 128, 64, *range(32, 0, -1))
+"""Rows that one statement inserts; most groups have few, so they need only one per table."""
 
 KNOWN_CALL = "SELECT 1 FROM calls WHERE request = ?"
 OUTCOME = "SELECT outcome FROM calls JOIN profiles ON profiles.id = calls.profile WHERE request = ?"
 KNOWN_DEED = "SELECT 1 FROM deeds WHERE id = ?"
-_CLOSED_BEFORE = "SELECT 1 FROM json_each(?) AS opened CROSS JOIN calls ON calls.request = opened.value LIMIT 1"
+_INSERT_HOLDS = (
+    "INSERT INTO holds (last_seq, document) SELECT ?, ? WHERE NOT EXISTS "
+    "(SELECT 1 FROM json_each(?) AS opened CROSS JOIN calls ON calls.request = opened.value)"
+)
+"""Nothing is inserted when one of the requests was closed before."""
 
 FIND_BUDGET = (
     "SELECT id FROM budgets WHERE tenant = ? AND user = ? AND workload = ? AND bucket = ? AND window = ? AND period = ?"
@@ -53,10 +58,12 @@ def troubles() -> Iterator[None]:
     """Says in the store's words what SQLite complains of."""
     try:
         yield
-    except sqlite3.IntegrityError as error:
-        raise ConflictError(str(error)) from error
     except sqlite3.Error as error:
-        raise StoreTroubleError(str(error)) from error
+        raise _in_our_words(error) from error
+
+
+def _in_our_words(error: sqlite3.Error) -> ConflictError | StoreTroubleError:
+    return (ConflictError if isinstance(error, sqlite3.IntegrityError) else StoreTroubleError)(str(error))
 
 
 def tail_of(db: sqlite3.Connection) -> Tail:
@@ -81,23 +88,24 @@ def append_decision(db: sqlite3.Connection, decision: Decision) -> bool:
 
 
 class _Insert:
-    """Inserts rows many at a time: one statement per row would hand the interpreter lock over at every row."""
+    """Inserts rows many at a time: every statement hands the interpreter lock over, and more than once."""
 
     def __init__(self, table: str, columns: Sequence[str], conflict: str = "") -> None:
         width, row = len(columns), f"({', '.join('?' * len(columns))})"
         into = f"{table} ({', '.join(columns)})"
-        self._sql = [
-            (size * width, f"INSERT INTO {into} VALUES {', '.join([row] * size)} {conflict}")  # noqa: S608 - own names
+        self._sql = {
+            size * width: f"INSERT INTO {into} VALUES {', '.join([row] * size)} {conflict}"  # noqa: S608 - own names
             for size in _SIZES
-        ]
+        }
+        """By the number of values, the most first."""
 
     def run(self, db: sqlite3.Connection, values: Sequence[Value]) -> None:
         """Insert rows whose values come one after another."""
         at, left = 0, len(values)
-        for size, sql in self._sql:
-            while left >= size:
-                db.execute(sql, values[at : at + size])
-                at, left = at + size, left - size
+        while left:
+            size = left if left in self._sql else next(each for each in self._sql if each <= left)
+            db.execute(self._sql[size], values[at : at + size])
+            at, left = at + size, left - size
 
 
 _INSERT_CALLS = _Insert("calls", CALL_COLUMNS)
@@ -138,11 +146,14 @@ class GroupWriter:
             self._db = connect(self._path, any_thread=True)
 
     def write(self, entries: Sequence[Entry], *, durable: bool = True) -> None:
-        with troubles():
+        # Not `troubles`, since this is done for every group.
+        try:
             if durable is not self._durable:
                 self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 self._durable = durable
             self._write(entries)
+        except sqlite3.Error as error:
+            raise _in_our_words(error) from error
 
     def sync(self) -> None:
         try:
@@ -178,12 +189,13 @@ class GroupWriter:
 
     def _insert(self, draft: Draft) -> None:
         db = self._db
-        if draft.opened and db.execute(_CLOSED_BEFORE, (encode(list(draft.opened)),)).fetchone():
-            raise ConflictError("a request was closed before")
         _INSERT_BUDGETS.run(db, draft.budgets)
         _INSERT_PROFILES.run(db, draft.profiles)
         if draft.document is not None:
-            db.execute("INSERT INTO holds (last_seq, document) VALUES (?, ?)", (draft.last, draft.document))
+            # Of those that this group closes as well, `calls_once` says so.
+            opened = encode(draft.still_open())
+            if db.execute(_INSERT_HOLDS, (draft.last, draft.document, opened)).rowcount != 1:
+                raise ConflictError("a request was closed before")
         _INSERT_CALLS.run(db, draft.calls)
         _INSERT_DEEDS.run(db, draft.deeds)
         _ADD_TO_COUNTERS.run(db, draft.counters())

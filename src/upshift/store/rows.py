@@ -102,15 +102,6 @@ def budget_ids(keys: str) -> tuple[int, ...]:
     return _keys(keys)
 
 
-def common(record: Metered) -> tuple[Value, ...]:
-    """What a record has in common with many others: the end of PROFILE_COLUMNS, from `plan` on, before `stored`."""
-    return (
-        record.plan, record.tenant, record.user, record.tier, record.workload, record.pod, record.project, record.agent,
-        record.key, record.dialect, record.streamed, record.requested_model, record.served_model, record.provider,
-        record.outcome, record.status, record.bucket, record.reason, record.certainty,
-    )  # fmt: skip
-
-
 def stored(value: Value) -> Value:
     """A value as the store and the digest take it: enumerations are their text, truths are numbers."""
     if isinstance(value, str):

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import TypeAlias
 
 import msgspec
@@ -141,7 +142,7 @@ class Writer:
             self._idle = False
         if queue and self._wanted <= self._reported and all(type(entry) is Hold for entry in tuple(queue)):
             self._linger()
-        return [queue.popleft() for _ in range(min(len(queue), LARGEST_GROUP))]
+        return list(map(deque.popleft, repeat(queue, min(len(queue), LARGEST_GROUP))))
 
     def _linger(self) -> None:
         """Leave holds that nobody waits for in the queue for a moment: the record of a quick answer comes with them."""
@@ -153,27 +154,29 @@ class Writer:
 
     def _write(self, entries: Sequence[Entry]) -> None:
         delay, mended = _FIRST_RETRY, False
-        left = list(enumerate(entries, self._unsynced))
+        count, left = len(entries), list(enumerate(entries, self._unsynced))
         durable = self._wanted > self._reported or any(type(entry) is not Hold for entry in entries) or self._late()
         while not self._abandoned.is_set():
             try:
-                if left:
-                    self._groups.write([entry for _, entry in left], durable=durable)
+                if entries:
+                    self._groups.write(entries, durable=durable)
                 if not self._unsynced:
                     self._unsynced_since = time.monotonic()
-                self._unsynced += len(entries)
-                if durable and left:
+                self._unsynced += count
+                if durable and entries:
                     self._told()
                 return
             except (ValueError, OverflowError):
                 if mended:
                     raise
                 mended, left = True, [(at, storable(entry)) for at, entry in left]
+                entries = [entry for _, entry in left]
             except (ConflictError, StoreTroubleError) as error:
-                known = self._refused(error, [entry for _, entry in left])
+                known = self._refused(error, entries)
                 if known:
                     self._refusals += [left[at] for at in known]
                     left = [told for at, each in enumerate(left) if (told := instead(each, at in known))]
+                    entries = [entry for _, entry in left]
                     continue
                 self._report(Trouble(str(error)))
                 self._abandoned.wait(delay)
