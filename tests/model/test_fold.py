@@ -1,18 +1,21 @@
 """Does every entry change exactly the parts of a balance that it should, and can that be undone?"""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.model.test_entry import ENTRIES, KEYS, RECORD, REQUEST
 
-from upshift.model.budget import EMPTY, NOTHING, Amount, Balance
+from upshift.model.budget import EMPTY, NOTHING, Amount, Balance, BudgetKey
 from upshift.model.entry import Entry, Hold, Release, Settle
-from upshift.model.fold import NO_EFFECT, Effect, effect_of, fold, undo
-from upshift.model.ids import PlanHash
+from upshift.model.fold import NO_EFFECT, Effect, effect_of, fold, fold_call, undo
+from upshift.model.ids import PlanHash, UserId
 
 steady = settings(deadline=None, derandomize=True, max_examples=200)
 
 amounts = st.builds(Amount, st.integers(-(10**15), 10**15), st.integers(-(10**18), 10**18))
+
+THREE = [msgspec.structs.replace(KEYS[0], user=UserId(user)) for user in ("ann", "bob", "*")]
 
 EFFECTS = {
     "Hold": Effect(held=Amount(10, 20)),
@@ -33,6 +36,24 @@ def test_what_an_entry_does(entry: Entry) -> None:
 def test_an_effect_can_be_taken_back(balance: Balance, effect: Effect) -> None:
     assert fold(fold(balance, effect), undo(effect)) == balance
     assert fold(balance, NO_EFFECT) == balance
+
+
+@steady
+@given(
+    st.dictionaries(st.sampled_from(THREE), st.builds(Balance, amounts, amounts, amounts), min_size=1),
+    st.data(),
+    amounts | st.just(NOTHING),
+    amounts,
+)
+def test_a_call_changes_every_one_of_its_counters(
+    balances: dict[BudgetKey, Balance], data: st.DataObject, settled: Amount, held: Amount
+) -> None:
+    keys = data.draw(st.lists(st.sampled_from(sorted(balances, key=BudgetKey.path)), max_size=4))
+    expected = dict(balances)
+    for key in keys:
+        expected[key] = fold(expected[key], Effect(settled, held))
+    fold_call(balances, keys, settled, held)
+    assert balances == expected
 
 
 @steady

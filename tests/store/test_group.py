@@ -56,6 +56,29 @@ def test_a_request_that_was_closed_is_not_held_again(groups: GroupWriter) -> Non
     assert groups.refused([HOLD, settle, Note(R2, NOW, record("r2"))]) == [0, 1]
 
 
+def test_a_request_that_was_closed_is_not_opened_and_closed_again(groups: GroupWriter) -> None:
+    settle = Settle(R1, NOW, (ALICE,), tokens(5), tokens(3), record("r1", tokens(3)))
+    groups.write([HOLD, settle])
+    with pytest.raises(ConflictError):
+        groups.write([HOLD, settle])
+    assert groups.refused([HOLD, settle]) == [0, 1]
+    assert count(groups, "calls") == count(groups, "holds") == count(groups, "groups") == 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 65, 100, 300, 1000])
+def test_a_group_of_any_size_is_written_whole(groups: GroupWriter, size: int) -> None:
+    requests = [RequestId(f"r{number}") for number in range(size)]
+    holds: list[Entry] = [Hold(each, NOW, PLAN, (ALICE,), tokens(5)) for each in requests]
+    groups.write(
+        [
+            *holds,
+            *(Settle(each, NOW, (ALICE,), tokens(5), tokens(3), record(each, tokens(3))) for each in requests),
+        ]
+    )
+    assert [row[0] for row in groups.db.execute("SELECT request FROM calls ORDER BY seq")] == requests
+    assert groups.db.execute("SELECT settled_tokens, held_tokens FROM counters").fetchall() == [(3 * size, 0)]
+
+
 def test_what_was_rolled_back_is_made_again(groups: GroupWriter) -> None:
     note = Note(R2, NOW, record("r2"))
     with pytest.raises(ConflictError):

@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container
 from typing import TypeAlias
 
 from upshift.model.budget import NOTHING, Balance, BudgetKey
@@ -58,6 +58,23 @@ class Balances(dict[BudgetKey, Balance]):
             if self.get(key) is balance and key not in needed:
                 del self[key]
         return len(self) < before
+
+
+class Seen:
+    """Requests that must not come again: all that are open, and `kept` of those that were closed last, or more."""
+
+    __slots__ = ("_kept", "before", "lately")
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+        self.lately: set[RequestId] = set()
+        """Everything that is open, and what was closed since something was forgotten last. Whoever opens adds here."""
+        self.before: set[RequestId] = set()
+
+    def forget(self, opened: Collection[RequestId]) -> None:
+        """Forget those closed long ago, when there are enough others; `opened` are open."""
+        if len(self.lately) - len(opened) >= self._kept:
+            self.before, self.lately = self.lately, set(opened)
 
 
 class Waiter:

@@ -16,7 +16,7 @@ from upshift.model.span import Instant
 from upshift.store.away import Away, Episode
 from upshift.store.away_log import AwayLog
 from upshift.store.backend import Groups, Lookup, StoreTroubleError
-from upshift.store.counter import Answer, Balances, Queue, Waiter
+from upshift.store.counter import Answer, Balances, Queue, Seen, Waiter
 from upshift.store.ledger import (
     Admit,
     Deny,
@@ -64,9 +64,7 @@ class CountingLedger:
         self._open: dict[RequestId, Ticket] = {}
         self._waiting: set[RequestId] = set()
         """Every request that stands in a queue, and some that have just left one: empty means that nobody waits."""
-        self._seen: set[RequestId] = set()
-        """Every request that is open, and those that were closed lately; those closed before them in the other."""
-        self._seen_before: set[RequestId] = set()
+        self._seen = Seen(_KEPT_CLOSED)
         self._ids: set[str] = set()
         self._arrivals = 0
         self._mark = self._written = 0
@@ -140,7 +138,7 @@ class CountingLedger:
         for each in found:
             ticket = Ticket(each.request, each.opening.plan, each.keys, each.held, 0)
             self._open[each.request] = ticket
-            self._seen.add(each.request)
+            self._seen.lately.add(each.request)
             self._taken_over.append((ticket, each))
 
     @property
@@ -186,8 +184,7 @@ class CountingLedger:
 
     def _forget(self) -> None:
         """Let go of what was kept only in case it is asked for again; once a second."""
-        if len(self._seen) - len(self._open) >= _KEPT_CLOSED:
-            self._seen_before, self._seen = self._seen, set(self._open)
+        self._seen.forget(self._open)
         if self._queues:
             self._queues = {key: queue for key, queue in self._queues.items() if queue.head() is not None}
         if self._balances.forget(self._mark, self._written, self._queues):
@@ -214,7 +211,7 @@ class CountingLedger:
         keys, amount = admit.keys, admit.amount
         mark = self._put(Hold(request, at, plan, keys, amount, opening), NOTHING, amount)
         ticket = self._open[request] = Ticket(request, plan, keys, amount, mark)
-        self._seen.add(request)
+        self._seen.lately.add(request)
         return ticket
 
     def _shut(self, ticket: Ticket, entry: Settle | Release, spent: Amount) -> int:
@@ -235,7 +232,8 @@ class CountingLedger:
         patience_seconds: float,
         opening: Metered | None = None,
     ) -> Answer:
-        if request in self._seen or request in self._seen_before or request in self._waiting:
+        seen = self._seen
+        if request in seen.lately or request in seen.before or request in self._waiting:
             raise DuplicateRequestError(request)
         if self._trouble or self._ending:
             raise LedgerUnavailableError(self._trouble or "the ledger is closing")
@@ -284,9 +282,9 @@ class CountingLedger:
         request = record.request
         if request in self._open:
             raise ValueError(f"request {request} holds; it has to be settled or released")
-        if request in self._seen or request in self._seen_before:
+        if request in self._seen.lately or request in self._seen.before:
             return self._mark
-        self._seen.add(request)
+        self._seen.lately.add(request)
         self._mark += 1
         self._write(Note(request, at, record))
         return self._mark
