@@ -56,6 +56,13 @@ def test_a_call_changes_every_one_of_its_counters(
     assert balances == expected
 
 
+def test_nothing_changes_when_a_counter_is_not_found() -> None:
+    balances = {THREE[0]: EMPTY}
+    with pytest.raises(KeyError):
+        fold_call(balances, (THREE[0], THREE[1]), NOTHING, Amount(1, 1))
+    assert balances == {THREE[0]: EMPTY}
+
+
 @steady
 @given(st.lists(amounts, min_size=1, max_size=5), amounts, st.booleans())
 def test_a_call_that_is_over_holds_nothing(holds: list[Amount], used: Amount, served: bool) -> None:

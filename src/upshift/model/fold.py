@@ -1,6 +1,6 @@
 """What does an entry do to the balance of every counter it names?"""
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Collection, MutableMapping
 from typing import assert_never
 
 import msgspec
@@ -34,10 +34,14 @@ def fold(balance: Balance, effect: Effect) -> Balance:
 
 
 def fold_call(
-    balances: MutableMapping[BudgetKey, Balance], keys: Iterable[BudgetKey], settled: Amount, held: Amount
+    balances: MutableMapping[BudgetKey, Balance], keys: Collection[BudgetKey], settled: Amount, held: Amount
 ) -> None:
-    """`fold` for every counter of a call, whose effect on them is Effect(settled, held)."""
+    """`fold` for every counter of a call, whose effect on them is Effect(settled, held).
+
+    All are found before any is changed: whatever `balances` raises for one that it does not have, nothing has changed.
+    """
     # On the request path twice per call, so all counters are done in one function. A hold settles NOTHING.
+    list(map(balances.__getitem__, keys))
     tokens, nano = held.tokens, held.nano
     for key in keys:
         before = balances[key]

@@ -1,7 +1,6 @@
 """How does one process decide for all: counters in memory, entries queued for whatever database keeps them?"""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 
@@ -192,16 +191,6 @@ class CountingLedger:
 
     # Appending
 
-    def _put(self, entry: Hold | Settle | Release, spent: Amount, held: Amount) -> int:
-        """Append what a call does: so much more is spent and held."""
-        keys = entry.keys
-        # All are found before any is changed.
-        list(map(self.balance, keys))
-        fold_call(self._balances, keys, spent, held)
-        self._mark = mark = self._mark + 1
-        self._write(entry)
-        return mark
-
     def _write_or_log(self, entry: Entry) -> None:
         self._writer.put(entry)
         if self._away is not None:
@@ -209,14 +198,18 @@ class CountingLedger:
 
     def _hold(self, request: RequestId, plan: PlanHash, at: Instant, admit: Admit, opening: Metered | None) -> Ticket:
         keys, amount = admit.keys, admit.amount
-        mark = self._put(Hold(request, at, plan, keys, amount, opening), NOTHING, amount)
+        fold_call(self._balances, keys, NOTHING, amount)
+        self._mark = mark = self._mark + 1
+        self._write(Hold(request, at, plan, keys, amount, opening))
         ticket = self._open[request] = Ticket(request, plan, keys, amount, mark)
         self._seen.lately.add(request)
         return ticket
 
     def _shut(self, ticket: Ticket, entry: Settle | Release, spent: Amount) -> int:
         held = ticket.held
-        mark = self._put(entry, spent, Amount(-held.tokens, -held.nano))
+        fold_call(self._balances, ticket.keys, spent, Amount(-held.tokens, -held.nano))
+        self._mark = mark = self._mark + 1
+        self._write(entry)
         ticket.closed = True
         self._open.pop(ticket.request, None)
         if self._waiting:
@@ -260,7 +253,9 @@ class CountingLedger:
         more = rule(self.balance)
         if more == NOTHING:
             return NOTHING
-        self._put(Hold(ticket.request, at, ticket.plan, ticket.keys, more), NOTHING, more)
+        fold_call(self._balances, ticket.keys, NOTHING, more)
+        self._mark += 1
+        self._write(Hold(ticket.request, at, ticket.plan, ticket.keys, more))
         ticket.held = ticket.held + more
         return more
 
@@ -440,8 +435,10 @@ class CountingLedger:
 
     def _post(self, news: News) -> None:
         # On the writer's thread. The loop may have been closed without close(); then nobody is left to hear it.
-        with contextlib.suppress(RuntimeError):
+        try:
             self._loop.call_soon_threadsafe(self._hear, news)
+        except RuntimeError:
+            return
 
     def _hear(self, news: News) -> None:
         match news:

@@ -43,11 +43,7 @@ class Marks:
             written.set_exception(LedgerUnavailableError(self._over))
             return written
         self._want(mark)
-        waiting, me = self._waiting, (mark, self._loop.time(), written)
-        if waiting and waiting[-1][0] > mark:
-            insort(waiting, me, key=_mark)
-        else:
-            waiting.append(me)
+        insort(self._waiting, (mark, self._loop.time(), written), key=_mark)
         return written
 
     def refuse(self, mark: int) -> None:

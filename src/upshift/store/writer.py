@@ -1,6 +1,5 @@
 """How do entries go from the event loop to the disk without either waiting for the other?"""
 
-import contextlib
 import queue
 import threading
 import time
@@ -111,8 +110,10 @@ class Writer:
         self._bell.put(None)
 
     def _sleep(self, seconds: float) -> None:
-        with contextlib.suppress(queue.Empty):
+        try:
             self._bell.get(timeout=seconds)
+        except queue.Empty:
+            return
 
     def _run(self) -> None:
         why = ""
