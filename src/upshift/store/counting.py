@@ -57,6 +57,7 @@ class CountingLedger:
         self._gone = ""
         self._give_up = give_up_seconds
         self._balances = Balances(self._load)
+        # The ledger's `balance` and `durable` are asked for on every request; this way they cost no frame of ours.
         self.balance: Read = self._balances.__getitem__
         self._queues: dict[BudgetKey, Queue] = {}
         """Of every counter that somebody waits for, and of some that nobody waits for any more."""
@@ -76,7 +77,7 @@ class CountingLedger:
         self._marks = Marks(give_up_seconds, self._writer.want)
         self.durable = self._marks.reached
         self._away = None if log is None else Away(log, self._look_at_the_log)
-        self._write: Callable[[Entry], object] = self._writer.put if self._away is None else self._write_or_log
+        self._write: Callable[[Entry], object] = self._writer.put if self._away is None else self._write_and_keep
         self._complete = False
         """Every counter there is is in memory."""
         self._timer = self._loop.call_later(min(1.0, give_up_seconds / 4), self._look_at_the_clock)
@@ -191,7 +192,8 @@ class CountingLedger:
 
     # Appending
 
-    def _write_or_log(self, entry: Entry) -> None:
+    def _write_and_keep(self, entry: Entry) -> None:
+        """For the database, and for the log in case it goes away."""
         self._writer.put(entry)
         if self._away is not None:
             self._away.put(entry)
