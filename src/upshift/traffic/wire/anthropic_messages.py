@@ -10,7 +10,7 @@ import msgspec
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire import body as bodies
 from upshift.traffic.wire.anthropic_answer import MessagesMeter, read_answer
-from upshift.traffic.wire.ask import Answer, Ask, Extras, ModelEntry, StreamMeter, service
+from upshift.traffic.wire.ask import Answer, Ask, ModelEntry, StreamMeter, asked_extras
 from upshift.traffic.wire.salvage import salvage
 
 _NULL = msgspec.Raw(b"null")
@@ -166,7 +166,7 @@ class AnthropicMessages:
 
     def read(self, body: bytes, target: bytes = b"") -> Ask:
         """Understand a request. Raises Refused(BadRequest)."""
-        request = bodies.open_body(body, _REQUEST)
+        request, _ = bodies.open_body(body, _REQUEST)
         if not request.messages:
             bodies.refuse("messages", "found none, expected a list with at least one message")
         bodies.no_fallbacks("fallbacks", request.fallbacks)
@@ -195,7 +195,7 @@ class AnthropicMessages:
             session_hint=session,
             wants_usage=True,
             least_output=_LEAST_THOUGHT + 1 if _thought(request.thinking) else 1,
-            extras=Extras(service(request.speed)),
+            extras=asked_extras(request.speed),
         )
 
     def rewrite(

@@ -175,9 +175,17 @@ def service(said: str | None) -> str:
     return "" if name in _USUAL_SERVICE else name[:40]
 
 
+def asked_extras(tier: str | None, unpriced: str = "") -> Extras:
+    """What a request says of its bill."""
+    if not (tier or unpriced):
+        return PLAIN
+    named = service(tier)
+    return Extras(named, 0, unpriced) if named or unpriced else PLAIN
+
+
 def extras(tier: str | None, searches: int = 0, unpriced: str = "") -> Extras:
     """What an answer says of its bill."""
-    named = service(tier)
+    named = service(tier) if tier else ""
     if not (named or searches or unpriced):
         return SERVED_AS_USUAL if tier else PLAIN
     return Extras(named, searches, unpriced, bool(tier))

@@ -9,7 +9,7 @@ import msgspec
 
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire import body as bodies
-from upshift.traffic.wire.ask import Answer, Ask, Extras, ModelEntry, StreamMeter, service
+from upshift.traffic.wire.ask import Answer, Ask, ModelEntry, StreamMeter, asked_extras
 from upshift.traffic.wire.body import Fields
 from upshift.traffic.wire.gemini_answer import GeminiMeter, error_body, read_answer
 
@@ -207,7 +207,7 @@ class Gemini:
     def read(self, body: bytes, target: bytes = b"") -> Ask:
         """Understand a request. Raises Refused(BadRequest)."""
         model, stream = place(target)
-        fields = bodies.open_body(body, _FIELDS, capitals=True)
+        fields, _ = bodies.open_body(body, _FIELDS, capitals=True)
         spelt = known("body", fields, _TOP)
         given = {own: fields[name] for own, name in spelt.items() if fields[name] != _NULL}
         seen = _Seen()
@@ -240,7 +240,7 @@ class Gemini:
             text_bytes=len(body) - seen.inline,
             images=seen.images,
             wants_usage=True,
-            extras=Extras(service(bodies.within("serviceTier", given.get("serviceTier", _NULL), _TEXT))),
+            extras=asked_extras(bodies.within("serviceTier", given.get("serviceTier", _NULL), _TEXT)),
             keeps_state=seen.keeps_state or "cachedContent" in given or "continuationToken" in given,
         )
 

@@ -7,12 +7,20 @@ import msgspec
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire import body as bodies
 from upshift.traffic.wire import openai_models
-from upshift.traffic.wire.ask import PLAIN, Answer, Ask, Extras, ModelEntry, StreamMeter, service
+from upshift.traffic.wire.ask import PLAIN, Answer, Ask, Extras, ModelEntry, StreamMeter, asked_extras
 from upshift.traffic.wire.openai_answer import ChatMeter, error_body, read_answer
 
 _NULL = msgspec.Raw(b"null")
 _NOTHING = msgspec.Raw()
 _NO_NEEDS: frozenset[Ability] = frozenset()
+_NEEDS_TOOLS, _NEEDS_JSON = frozenset((Ability.TOOLS,)), frozenset((Ability.JSON,))
+_NEEDS_IMAGES = frozenset((Ability.IMAGES,))
+_DIALECT = Dialect.OPENAI
+_OF_TOOLS = frozenset(("tool", "function"))
+_JSON_FORMATS = frozenset(("json_object", "json_schema"))
+_BILLED = ("web_search_options", "plugins", "audio")
+_SELDOM = frozenset((*_BILLED, "service_tier", "models"))
+"""Fields of which most requests have none."""
 _MOST_CHOICES = 128
 _FILE_BYTES_PER_IMAGE = 50_000
 """Base64 bytes of a file that may cost as many tokens as an image: about a scanned page."""
@@ -80,47 +88,50 @@ class OpenAIChat:
 
     def read(self, body: bytes, target: bytes = b"") -> Ask:
         """Understand a request. Raises Refused(BadRequest)."""
-        request = bodies.open_body(body, _REQUEST)
-        if not request.messages:
+        request, fields = bodies.open_body(body, _REQUEST)
+        messages = request.messages
+        if not messages:
             bodies.refuse("messages", "found none, expected a list with at least one message")
-        most = bodies.bounded("max_tokens", request.max_tokens)
+        most = request.max_tokens
+        if most is not None:
+            most = bodies.bounded("max_tokens", most)
         if request.max_completion_tokens is not None:
             if most is not None:
                 bodies.refuse("max_completion_tokens", "found max_tokens beside it, expected one of the two")
             most = bodies.bounded("max_completion_tokens", request.max_completion_tokens)
-        bodies.no_fallbacks("models", request.models)
-        asked, options = request.response_format, request.stream_options
-        needs: set[Ability] = set()
-        if request.tools or request.functions:
-            needs.add(Ability.TOOLS)
-        if asked is not None and asked.type in {"json_object", "json_schema"}:
-            needs.add(Ability.JSON)
+        if _SELDOM.isdisjoint(fields):
+            extras = PLAIN
+        else:
+            bodies.no_fallbacks("models", request.models)
+            extras = _extras(request)
+        needs = _NEEDS_TOOLS if request.tools or request.functions else _NO_NEEDS
+        if request.response_format is not None and request.response_format.type in _JSON_FORMATS:
+            needs |= _NEEDS_JSON
         inline = images = 0
-        for message in request.messages:
-            if message.role in {"tool", "function"}:
-                needs.add(Ability.TOOLS)
-            content = message.content
-            if content is None or isinstance(content, str):
-                continue
-            for part in content:
-                if len(part.image_url):
-                    needs.add(Ability.IMAGES)
-                data, cost = _media(part)
-                inline += data
-                images += cost
+        for message in messages:
+            if message.role in _OF_TOOLS:
+                needs |= _NEEDS_TOOLS
+            if isinstance(content := message.content, list):
+                for part in content:
+                    if len(part.image_url):
+                        needs |= _NEEDS_IMAGES
+                    data, cost = _media(part)
+                    inline += data
+                    images += cost
+        options = request.stream_options
         return Ask(
-            dialect=Dialect.OPENAI,
+            dialect=_DIALECT,
             model=bodies.named(request.model),
-            stream=bool(request.stream),
+            stream=request.stream is True,
             max_output=most,
             choices=1 if request.n is None else bodies.bounded("n", request.n, _MOST_CHOICES) or 1,
-            needs=frozenset(needs) if needs else _NO_NEEDS,
+            needs=needs,
             text_bytes=len(body) - inline,
             images=images,
             user_hint=request.safety_identifier or request.user or "",
             session_hint=request.prompt_cache_key or "",
-            wants_usage=options is not None and bool(options.include_usage),
-            extras=_extras(request),
+            wants_usage=options is not None and options.include_usage is True,
+            extras=extras,
         )
 
     def rewrite(
@@ -173,15 +184,10 @@ class OpenAIChat:
 
 def _extras(request: _Request) -> Extras:
     """What a request asks for that is billed otherwise. What answers do not report counts as asked."""
-    tier = service(request.service_tier)
-    for name, raw in (
-        ("web_search_options", request.web_search_options),
-        ("plugins", request.plugins),
-        ("audio", request.audio),
-    ):
+    for name, raw in zip(_BILLED, (request.web_search_options, request.plugins, request.audio), strict=True):
         if raw != _NULL:
-            return Extras(tier, 0, name)
-    return Extras(tier) if tier else PLAIN
+            return asked_extras(request.service_tier, name)
+    return asked_extras(request.service_tier)
 
 
 def _media(part: _Part) -> tuple[int, int]:

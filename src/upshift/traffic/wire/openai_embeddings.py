@@ -44,7 +44,7 @@ class OpenAIEmbeddings:
 
     def read(self, body: bytes, target: bytes = b"") -> Ask:
         """Understand a request. Raises Refused(BadRequest)."""
-        request = bodies.open_body(body, _REQUEST)
+        request, _ = bodies.open_body(body, _REQUEST)
         if not request.input:
             bodies.refuse("input", "found none, expected a text, a list of texts, or tokens")
         numbers = 0

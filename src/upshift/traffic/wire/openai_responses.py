@@ -8,7 +8,7 @@ import msgspec
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire import body as bodies
 from upshift.traffic.wire import openai_models
-from upshift.traffic.wire.ask import Answer, Ask, Extras, ModelEntry, StreamMeter, service
+from upshift.traffic.wire.ask import Answer, Ask, ModelEntry, StreamMeter, asked_extras
 from upshift.traffic.wire.openai_answer import error_body
 from upshift.traffic.wire.responses_answer import ResponsesMeter, read_answer
 
@@ -152,7 +152,7 @@ class OpenAIResponses:
 
     def read(self, body: bytes, target: bytes = b"") -> Ask:
         """Understand a request. Raises Refused(BadRequest)."""
-        request = bodies.open_body(body, _REQUEST)
+        request, _ = bodies.open_body(body, _REQUEST)
         if request.background:
             bodies.refuse("background", "found true, expected a call that is answered at once: its use is metered then")
         bodies.no_fallbacks("models", request.models)
@@ -185,7 +185,7 @@ class OpenAIResponses:
             session_hint=request.prompt_cache_key or kept_as or "",
             wants_usage=True,
             least_output=_LEAST_OUTPUT,
-            extras=Extras(service(request.service_tier)),
+            extras=asked_extras(request.service_tier),
             keeps_state=seen.keeps_state,
             state=request.previous_response_id or kept_as or "",
         )
