@@ -169,8 +169,10 @@ class Board:
 
     def untroubled(self, provider: ProviderId) -> bool:
         """Whether all is as if the provider had never failed: then nobody needs to note that it went well again."""
-        circuit = self._circuits.get(provider, WELL)
-        return circuit.failed < _FORGOTTEN and not circuit.until and provider not in self._repeats
+        if provider in self._repeats:
+            return False
+        circuit = self._circuits.get(provider)
+        return circuit is None or (circuit.failed < _FORGOTTEN and not circuit.until)
 
     def sent(self, provider: ProviderId) -> None:
         """A call goes out that the provider has not failed before: a tenth of a repeat is earned."""

@@ -9,6 +9,8 @@ from upshift.traffic.price import cost_of, cost_with
 from upshift.traffic.snapshot import Model
 from upshift.traffic.wire.ask import PLAIN, SERVED_AS_USUAL, Extras
 
+_EXACT, _AT_LEAST = Certainty.EXACT, Certainty.AT_LEAST
+
 
 class Tally(msgspec.Struct, frozen=True):
     """The end of a call's books. `cost` is None where it is unknown; `counted` is what the counters are charged."""
@@ -24,12 +26,12 @@ def exact(model: Model, usage: Usage, extras: Extras = PLAIN, held: Amount = NOT
 
     Where those have no known price, the cost is unknown, and the call is charged at no less than its hold.
     """
-    return _tally(Certainty.EXACT, model, usage, extras, held)
+    return _tally(_EXACT, model, usage, extras, held)
 
 
 def at_least(model: Model, usage: Usage, extras: Extras = PLAIN, held: Amount = NOTHING) -> Tally:
     """The answer was cut; `usage` is the input as held or reported and the output as seen."""
-    return _tally(Certainty.AT_LEAST, model, usage, extras, held)
+    return _tally(_AT_LEAST, model, usage, extras, held)
 
 
 def billed(asked: Extras, told: Extras) -> Extras:
@@ -39,14 +41,14 @@ def billed(asked: Extras, told: Extras) -> Extras:
 
 
 def _tally(certainty: Certainty, model: Model, usage: Usage, extras: Extras, held: Amount) -> Tally:
-    card = model.card
+    card, total = model.card, usage.input + usage.output
     if card is None:
-        return Tally(usage, certainty, None, Amount(usage.total, 0))
+        return Tally(usage, certainty, None, Amount(total, 0))
     usual = cost_of(card, usage)
     if extras is PLAIN or extras is SERVED_AS_USUAL:
-        return Tally(usage, certainty, usual, Amount(usage.total, usual))
+        return Tally(usage, certainty, usual, Amount(total, usual))
     cost = cost_with(card, usage, extras)
-    return Tally(usage, certainty, cost, Amount(usage.total, max(usual, held.nano) if cost is None else cost))
+    return Tally(usage, certainty, cost, Amount(total, max(usual, held.nano) if cost is None else cost))
 
 
 def unknown(held: Amount) -> Tally:

@@ -4,6 +4,8 @@ The estimates size holds; they never decide what is charged. Input errs upwards:
 of recent calls, or one token per three bytes while too few were seen. Output is a quantile, since a hold grows.
 """
 
+from bisect import bisect_right
+
 from upshift.model.tokens import Usage
 
 PRIOR_TOKENS_PER_BYTE = 1 / 3
@@ -17,6 +19,7 @@ _ENOUGH = 20
 _GENERATION = 256
 _HALVE_AT = 1024
 _STEPS_PER_DOUBLING = 4
+_BINS = 96
 
 
 class Outlook:
@@ -27,16 +30,18 @@ class Outlook:
         "_highest",
         "_older",
         "_quantile",
+        "_ratio",
         "_recent",
         "_seen",
         "_since",
         "_total",
+        "_turn",
         "_usual",
         "bytes_per_token",
     )
 
     def __init__(self) -> None:
-        self._counts = [0] * 96
+        self._counts = [0] * _BINS
         self._highest = 0
         """No bin above this one has counts."""
         self._total = 0
@@ -45,16 +50,17 @@ class Outlook:
         self._seen = 0
         self._recent = 0.0
         self._older = 0.0
+        self._turn = _ENOUGH
+        """The number of calls with which the prior or a generation ends."""
+        self._ratio = PRIOR_TOKENS_PER_BYTE
+        """Tokens per byte that an input is held at: kept, for it is asked for more often than it changes."""
         self._usual = 0.0
         self.bytes_per_token = 3.0
         """Bytes of generated text per output token, lowest believed; turns streamed bytes into tokens."""
 
     def input_tokens(self, text_bytes: int, images: int) -> int:
         """Tokens to hold for an input."""
-        ratio = max(self._recent, self._older)
-        if self._seen < _ENOUGH and ratio < PRIOR_TOKENS_PER_BYTE:
-            ratio = PRIOR_TOKENS_PER_BYTE
-        return int(text_bytes * ratio + 0.999999) + images * IMAGE_TOKENS
+        return int(text_bytes * self._ratio + 0.999999) + images * IMAGE_TOKENS
 
     def usual_input_tokens(self, text_bytes: int, images: int) -> int:
         """The best guess at an input's tokens: neither up nor down, for somebody who asks."""
@@ -78,25 +84,34 @@ class Outlook:
         if text_bytes > 0 and images == 0:
             # More tokens than bytes are not of the request: the provider added them (a search, a document).
             ratio = min(1.0, usage.input / text_bytes)
-            self._recent = max(self._recent, ratio)
-            self._usual += (ratio - self._usual) * (0.05 if self._usual else 1.0)
+            usual = self._usual
+            self._usual = usual + (ratio - usual) * 0.05 if usual else ratio
             self._seen = seen = self._seen + 1
-            if seen % _GENERATION == 0:
-                self._older, self._recent = self._recent, 0.0
-        visible = usage.output - usage.reasoning
+            if ratio > self._recent or seen == self._turn:
+                self._note(ratio)
+        output = usage.output
+        visible = output - usage.reasoning
         if visible >= 16 and output_bytes > 0:
             # Follow a lower ratio at once and a higher one slowly: too few bytes per token only grows a hold early.
-            length = max(0.25, output_bytes / visible)
-            step = 1.0 if length < self.bytes_per_token else 0.05
-            self.bytes_per_token += (length - self.bytes_per_token) * step
-        at = _bin(usage.output)
+            known, length = self.bytes_per_token, max(0.25, output_bytes / visible)
+            self.bytes_per_token = known + (length - known) * (1.0 if length < known else 0.05)
+        at = bisect_right(_LOWEST, output)
         self._counts[at] += 1
         self._highest = max(self._highest, at)
-        self._total += 1
         self._since += 1
-        if self._total >= _HALVE_AT:
+        self._total = total = self._total + 1
+        if total >= _HALVE_AT:
             self._counts = [count // 2 for count in self._counts]
             self._total = sum(self._counts)
+
+    def _note(self, ratio: float) -> None:
+        """A call after which inputs may be held at another ratio."""
+        seen = self._seen
+        self._recent = max(self._recent, ratio)
+        if seen % _GENERATION == 0:
+            self._older, self._recent = self._recent, 0.0
+        self._turn = _ENOUGH if seen < _ENOUGH else (seen // _GENERATION + 1) * _GENERATION
+        self._ratio = max(self._recent, self._older, PRIOR_TOKENS_PER_BYTE if seen < _ENOUGH else 0.0)
 
     def _compute(self) -> int:
         rest = self._total - (9 * self._total) // 10
@@ -107,17 +122,13 @@ class Outlook:
         return _upper(index)
 
 
-def _bin(tokens: int) -> int:
-    if tokens < 1:
-        return 0
-    doublings = tokens.bit_length() - 1
-    part = ((tokens - (1 << doublings)) * _STEPS_PER_DOUBLING) >> doublings
-    return min(95, 1 + doublings * _STEPS_PER_DOUBLING + part)
-
-
 def _upper(index: int) -> int:
     """The largest token count that falls into a bin."""
     if index == 0:
         return 1
     doublings, part = divmod(index - 1, _STEPS_PER_DOUBLING)
     return max(1, (1 << doublings) + -(-((part + 1) << doublings) // _STEPS_PER_DOUBLING) - 1)
+
+
+_LOWEST = (1, *(_upper(index) + 1 for index in range(1, _BINS - 1)))
+"""The smallest token count of each bin but the first, where nothing is; the last bin has no upper end."""

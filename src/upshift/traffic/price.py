@@ -14,21 +14,22 @@ _UNLISTED_TIMES = 3
 
 def rates_at(card: RateCard, input_tokens: int) -> Rates:
     """The step of the card that a request of this input length is priced by: the whole request, as vendors do."""
-    return _step(card.steps, input_tokens)
+    steps = card.steps
+    return steps[0] if len(steps) == 1 else _step(steps, input_tokens)
 
 
 def _step(steps: tuple[Rates, ...], input_tokens: int) -> Rates:
     rates = steps[0]
-    if len(steps) > 1:
-        for step in steps:
-            if input_tokens > step.above:
-                rates = step
+    for step in steps:
+        if input_tokens > step.above:
+            rates = step
     return rates
 
 
 def cost_of(card: RateCard, usage: Usage) -> Nano:
     """Cost of a call, rounded up to a whole nano-dollar. Cached reads and cache writes are parts of the input."""
-    return _cost(rates_at(card, usage.input), usage)
+    steps = card.steps
+    return _cost(steps[0] if len(steps) == 1 else _step(steps, usage.input), usage)
 
 
 def cost_with(card: RateCard, usage: Usage, extras: Extras) -> Nano | None:
@@ -69,10 +70,14 @@ def _times(rates: Rates, times: int) -> Rates:
 
 
 def _cost(rates: Rates, usage: Usage) -> Nano:
-    cached, short, long = usage.cached, usage.cache_write_5m, usage.cache_write_1h
-    total = (usage.input - cached - short - long) * rates.input + usage.output * rates.output
-    if cached or short or long:
-        total += cached * rates.cached + short * rates.cache_write_5m + long * rates.cache_write_1h
+    usual = rates.input
+    total = usage.input * usual + usage.output * rates.output
+    # What was cached is in the input already, at the usual rate.
+    if usage.cached:
+        total += usage.cached * (rates.cached - usual)
+    if usage.cache_write_5m or usage.cache_write_1h:
+        total += usage.cache_write_5m * (rates.cache_write_5m - usual)
+        total += usage.cache_write_1h * (rates.cache_write_1h - usual)
     return -(-total // PER)
 
 

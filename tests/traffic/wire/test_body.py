@@ -12,6 +12,7 @@ from tests.traffic.wire.vectors import CLAUDE_BODY, OPENAI_BODY, dumps
 from upshift.model.refusal import BadRequest, Reason, Refused
 from upshift.traffic.snapshot import Dialect
 from upshift.traffic.wire.ask import Ask
+from upshift.traffic.wire.body import open_body
 from upshift.traffic.wire.wires import WIRES
 
 BODIES: dict[Dialect, dict[str, Any]] = {Dialect.OPENAI: OPENAI_BODY, Dialect.ANTHROPIC: CLAUDE_BODY}
@@ -68,6 +69,33 @@ def test_a_field_that_comes_twice_is_refused(dialect: Dialect, spaced: bool) -> 
     assert "twice" in _refusal(dialect, same).what
     escaped = body.replace(b'"model"', b'"\\u006dodel"')
     assert "escaped" in _refusal(dialect, escaped).what
+
+
+NAMES = [b"a", b"b", b"", b'a\\"b', b"\\\\", b"\\u0061", b'a\\": 1, \\"b', "é".encode()]
+VALUES = [b"1", b"12", b'"a"', b'", "', b'": "', b'{"a": 1}', b'{"a":1,"a":2}', b"[1, 2]", b'"\\\\"', b"1}"]
+
+
+@given(
+    members=st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), max_size=4),
+    between=st.sampled_from([b", ", b",", b" , "]),
+    colon=st.sampled_from([b": ", b" :"]),
+    end=st.sampled_from([b"}", b"} ", b" }", b", }", b"}}"]),
+)
+def test_spaces_do_not_decide_whether_a_field_comes_twice(
+    members: list[tuple[bytes, bytes]], between: bytes, colon: bytes, end: bytes
+) -> None:
+    """A space at the beginning is never written by Python's json: such a body is always walked."""
+    body = b"{" + between.join(b'"' + name + b'"' + colon + value for name, value in members) + end
+    assert _opened(body) == _opened(b" " + body)
+
+
+def _opened(body: bytes) -> dict[str, msgspec.Raw] | str:
+    try:
+        _, fields = open_body(body, msgspec.json.Decoder(object), capitals=True)
+    except Refused as refused:
+        # An offset counts the space, too.
+        return refused.reason.what.partition(" (byte ")[0] if isinstance(refused.reason, BadRequest) else ""
+    return fields
 
 
 @BOTH

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upshift.traffic.wire.sse import LARGEST_EVENT, Splitter, event, payload
+from upshift.traffic.wire.sse import LARGEST_EVENT, Splitter, event, payload, plain
 
 
 def _cut(*chunks: bytes) -> tuple[list[bytes], bytes]:
@@ -56,6 +56,25 @@ def test_splitting_changes_nothing(parts: list[bytes], data: st.DataObject) -> N
     whole = _cut(stream)
     assert _cut(*chunks) == whole
     assert b"".join(whole[0]) + whole[1] == stream
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"data: ", b"data:", b"data", b"event: ", b"id: 1", b":", b" x", b"{}", b"\r", b"\n", b"\n\n"]),
+        max_size=8,
+    )
+)
+def test_a_plain_event_is_what_is_found_in_it_by_cutting(parts: list[bytes]) -> None:
+    chunk = b"".join(parts)
+    if data := plain(chunk):
+        assert _cut(chunk) == ([chunk], b"")
+        # With a byte order mark before it, an event is never plain.
+        assert data == payload(chunk) == payload(b"\xef\xbb\xbf" + chunk)
+
+
+def test_nearly_all_events_are_plain() -> None:
+    assert plain(b"data: 1\n\n") == b"1"
+    assert plain(b'event: ping\ndata: {"of": "data: 1"}\n\n') == b'{"of": "data: 1"}'
 
 
 @pytest.mark.parametrize("piece", [1 << 16, LARGEST_EVENT * 2])

@@ -128,9 +128,14 @@ def _runs_code(part: _Part) -> bool:
 
 def _part_bytes(part: _Part) -> int:
     total = len(part.input)
-    for text in (part.text, part.thinking, part.partial_json, part.name):
-        if text:
-            total += size(text)
+    if part.text:
+        total += size(part.text)
+    if part.thinking:
+        total += size(part.thinking)
+    if part.partial_json:
+        total += size(part.partial_json)
+    if part.name:
+        total += size(part.name)
     return total
 
 

@@ -10,7 +10,7 @@ import msgspec
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire import body as bodies
 from upshift.traffic.wire.anthropic_answer import MessagesMeter, read_answer
-from upshift.traffic.wire.ask import Answer, Ask, ModelEntry, StreamMeter, asked_extras
+from upshift.traffic.wire.ask import Ask, ModelEntry, StreamMeter, asked_extras
 from upshift.traffic.wire.salvage import salvage
 
 _NULL = msgspec.Raw(b"null")
@@ -230,9 +230,8 @@ class AnthropicMessages:
                 )
         return bodies.splice(body, fields, changes)
 
-    def answer(self, body: bytes) -> Answer:
-        """Read an answer that came in one piece. Never raises."""
-        return read_answer(body)
+    answer = staticmethod(read_answer)
+    """Read an answer that came in one piece. Never raises."""
 
     def stream(self, *, keep_usage: bool) -> StreamMeter:
         """A meter for one streamed answer. Usage is part of events that clients need, so it always stays."""

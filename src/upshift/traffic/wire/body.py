@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 _MISMATCH = re.compile(r"Expected `(?P<expected>.+)`, got `(?P<found>.+)`$")
 _NAME = re.compile(rb'\s*[{,]\s*"([^"\\]*)"\s*:\s*')
 _FIRST, _NEXT, _THEN = (b'{"',), repeat(b', "'), repeat(b'": ')
-"""What stands before the first name, before each other one, and before each value, as Python's json writes an object."""
+"""What stands before the first name, before every other and before a value, as Python's json writes an object."""
 _TOO_DEEP = "found JSON nested too deeply, expected at most a few hundred levels"
 _LONGEST_NAME = 256
 _NO_FALLBACKS = (msgspec.Raw(), msgspec.Raw(b"null"), msgspec.Raw(b"[]"))
@@ -151,9 +151,8 @@ def splice(body: bytes, fields: Fields, changes: Mapping[str, bytes]) -> bytes:
 def _no_repeats(body: bytes, fields: Fields, where: str = "") -> None:
     """What was decoded has to be all there is in the top level of an object with spaces in it."""
     # As Python's json writes it, in one piece; any other object is walked, which comes to the same and takes longer.
-    parts = chain.from_iterable(zip(chain(_FIRST, _NEXT), map(str.encode, fields), _THEN, fields.values()))
-    written = b"".join(parts)
-    if len(written) == len(body) - 1 and body.startswith(written):
+    parts = zip(chain(_FIRST, _NEXT), map(str.encode, fields), _THEN, fields.values(), strict=False)
+    if b"".join((*chain.from_iterable(parts), b"}")) == body:
         return
     position = 0
     for name, value in fields.items():

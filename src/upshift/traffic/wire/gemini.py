@@ -9,7 +9,7 @@ import msgspec
 
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire import body as bodies
-from upshift.traffic.wire.ask import Answer, Ask, ModelEntry, StreamMeter, asked_extras
+from upshift.traffic.wire.ask import Ask, ModelEntry, StreamMeter, asked_extras
 from upshift.traffic.wire.body import Fields
 from upshift.traffic.wire.gemini_answer import GeminiMeter, error_body, read_answer
 
@@ -48,6 +48,7 @@ _CONFIG = _spellings(
     "maxOutputTokens", "candidateCount", "responseMimeType", "responseSchema", "responseJsonSchema", "thinkingConfig"
 )
 _THINKING = _spellings("thinkingBudget")
+_SCHEMAS = ("responseSchema", "responseJsonSchema", "_responseJsonSchema")
 _LEAST_THOUGHT = 512
 """A budget of thoughts that all models accept which think by one."""
 
@@ -216,20 +217,26 @@ class Gemini:
             bodies.refuse("contents", "found none, expected a list with at least one content")
         for content in (contents,) if isinstance(contents, _Content) else contents:
             seen.parts(content.parts)
-        system = bodies.within("systemInstruction", given.get("systemInstruction", _NULL), _CONTENT)
-        if system is not None:
-            seen.parts(system.parts)
-        if bodies.within("tools", given.get("tools", _NULL), _TOOLS):
+        if "systemInstruction" in given:
+            system = bodies.within("systemInstruction", given["systemInstruction"], _CONTENT)
+            if system is not None:
+                seen.parts(system.parts)
+        if "tools" in given and bodies.within("tools", given["tools"], _TOOLS):
             seen.needs.add(Ability.TOOLS)
-        named = bodies.within("model", given.get("model", _NULL), _TEXT)
-        if named is not None and named.removeprefix("models/") != model:
-            bodies.refuse("model", f"found {named[:80]!r}, expected none or the one in the path, {model!r}")
+        if "model" in given:
+            named = bodies.within("model", given["model"], _TEXT)
+            if named is not None and named.removeprefix("models/") != model:
+                bodies.refuse("model", f"found {named[:80]!r}, expected none or the one in the path, {model!r}")
         if "cachedContent" in given:
             seen.images += _UNSEEN_FILE
-        config = _config(given.get("generationConfig", _NULL))
-        _thinking(config.get("thinkingConfig", _NULL))
-        if _asks_for_json(config):
-            seen.needs.add(Ability.JSON)
+        config: Fields = {}
+        if "generationConfig" in given:
+            config = _config(given["generationConfig"])
+            if "thinkingConfig" in config:
+                _thinking(config["thinkingConfig"])
+            if _asks_for_json(config):
+                seen.needs.add(Ability.JSON)
+        tier = bodies.within("serviceTier", given["serviceTier"], _TEXT) if "serviceTier" in given else None
         return Ask(
             dialect=Dialect.GEMINI,
             model=model,
@@ -240,7 +247,7 @@ class Gemini:
             text_bytes=len(body) - seen.inline,
             images=seen.images,
             wants_usage=True,
-            extras=asked_extras(bodies.within("serviceTier", given.get("serviceTier", _NULL), _TEXT)),
+            extras=asked_extras(tier),
             keeps_state=seen.keeps_state or "cachedContent" in given or "continuationToken" in given,
         )
 
@@ -277,9 +284,8 @@ class Gemini:
             changes[name] = bodies.splice(bytes(raw), config, within)
         return bodies.splice(body, fields, changes)
 
-    def answer(self, body: bytes) -> Answer:
-        """Read an answer that came in one piece. Never raises."""
-        return read_answer(body)
+    answer = staticmethod(read_answer)
+    """Read an answer that came in one piece. Never raises."""
 
     def stream(self, *, keep_usage: bool) -> StreamMeter:
         """A meter for one streamed answer. Usage is part of events that clients need, so it always stays."""
@@ -340,15 +346,19 @@ def _config(raw: msgspec.Raw) -> Fields:
 
 
 def _asks_for_json(config: Fields) -> bool:
-    kind = bodies.within("generationConfig.responseMimeType", config.get("responseMimeType", _NULL), _TEXT)
-    schemas = ("responseSchema", "responseJsonSchema", "_responseJsonSchema")
-    return kind == "application/json" or any(config.get(name, _NULL) != _NULL for name in schemas)
+    if "responseMimeType" in config:
+        kind = bodies.within("generationConfig.responseMimeType", config["responseMimeType"], _TEXT)
+        if kind == "application/json":
+            return True
+    return any(config[name] != _NULL for name in _SCHEMAS if name in config)
 
 
 def _count(where: str, raw: msgspec.Raw | None, most: int | None = None) -> int | None:
     """A whole number, written as one, as a fraction without a rest or as a text of digits: the vendor takes all three
     (proto3 JSON mapping, int32)."""
-    found = bodies.within(where, raw or _NULL, _NUMBER)
+    if raw is None:
+        return None
+    found = bodies.within(where, raw, _NUMBER)
     if isinstance(found, str):
         if _DIGITS.fullmatch(found) is None:
             bodies.refuse(where, "found a text, expected a whole number")

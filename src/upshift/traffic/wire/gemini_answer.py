@@ -232,8 +232,7 @@ class GeminiMeter(Meter):
         """Usage as reported for the whole answer; None until then, or where it cannot be true."""
         return _whole_usage(self.partial, self.output_bytes) if self._final else None
 
-    def _data(self, event: bytes) -> bytes:
-        return data_of(event)
+    _data = staticmethod(data_of)
 
     def _take(self, data: bytes) -> bool:
         if not data:

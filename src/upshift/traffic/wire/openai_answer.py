@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from upshift.model.tokens import Usage
-from upshift.traffic.wire.ask import Answer, believable, extras, size
+from upshift.traffic.wire.ask import MOST_TOKENS, Answer, extras, size
 from upshift.traffic.wire.salvage import salvage
 from upshift.traffic.wire.sse import event
 from upshift.traffic.wire.stream import Meter, fault_text
@@ -104,11 +104,14 @@ def read_usage(raw: msgspec.Raw) -> Usage | None:
 def _believed(said: _Usage) -> Usage | None:
     """Usage in our terms; None where it cannot be true."""
     details, made = said.prompt_tokens_details, said.completion_tokens_details
-    cached = (details.cached_tokens if details is not None else None) or said.prompt_cache_hit_tokens or 0
-    written = (details.cache_write_tokens if details is not None else None) or 0
-    reasoning = (made.reasoning_tokens if made is not None else None) or 0
+    cached = said.prompt_cache_hit_tokens or 0
+    written = reasoning = 0
+    if details is not None:
+        cached, written = details.cached_tokens or cached, details.cache_write_tokens or 0
+    if made is not None:
+        reasoning = made.reasoning_tokens or 0
     read, output, total = said.prompt_tokens, said.completion_tokens, said.total_tokens or 0
-    if not believable(read, output, total, cached, written, reasoning):
+    if min(read, output, total, cached, written, reasoning) < 0 or max(read, output, total) > MOST_TOKENS:
         return None
     # Some vendors leave reasoning out of completion_tokens, and bill it all the same: the total tells.
     if total > read + output:
@@ -118,24 +121,19 @@ def _believed(said: _Usage) -> Usage | None:
     return Usage(read, cached, written, 0, output, reasoning)
 
 
-def _sounds(said: _Usage | None) -> str:
+def _sounds(said: _Usage) -> str:
     """Whether some of the tokens are of sound, which cost more than those of text."""
-    if said is None:
-        return ""
     details, made = said.prompt_tokens_details, said.completion_tokens_details
     heard = (details is not None and details.audio_tokens) or (made is not None and made.audio_tokens)
     return "audio tokens" if heard else ""
 
 
-def _said_bytes(said: _Said | None) -> int:
-    if said is None:
-        return 0
-    total = 0
+def _said_bytes(said: _Said) -> int:
     content = said.content
     if isinstance(content, str):
-        total = size(content)
-    elif content is not None:
-        total = sum(map(len, content))
+        total = len(content) if content.isascii() else size(content)
+    else:
+        total = 0 if content is None else sum(map(len, content))
     if said.refusal is not None:
         total += size(said.refusal)
     if thought := said.reasoning_content or said.reasoning:
@@ -152,13 +150,6 @@ def _call_bytes(call: _Function) -> int:
     return size(call.name or "") + size(call.arguments or "")
 
 
-def _reply(data: bytes) -> _Reply | None:
-    try:
-        return _REPLY.decode(data)
-    except (ValueError, RecursionError):
-        return salvage(data, _Reply)
-
-
 def read_answer(body: bytes) -> Answer:
     """Read an answer that came in one piece. Never raises."""
     try:
@@ -168,19 +159,20 @@ def read_answer(body: bytes) -> Answer:
         if found is None:
             return Answer()
         said = found
-    choices = said.choices or ()
+    choices, used = said.choices or (), said.usage
     complete, generated = bool(choices), 0
     for choice in choices:
-        generated += _said_bytes(choice.message)
+        if choice.message is not None:
+            generated += _said_bytes(choice.message)
         if not choice.finish_reason:
             complete = False
     return Answer(
-        usage=None if said.usage is None else _believed(said.usage),
+        usage=None if used is None else _believed(used),
         model=said.model or "",
         upstream_id=said.id or "",
         complete=complete,
         output_bytes=generated,
-        extras=extras(said.service_tier, 0, _sounds(said.usage)),
+        extras=extras(said.service_tier, 0, "" if used is None else _sounds(used)),
     )
 
 
@@ -230,14 +222,17 @@ class ChatMeter(Meter):
     def _take(self, data: bytes) -> bool:
         if not data:
             return True
-        reply = _reply(data)
+        try:
+            reply: _Reply | None = _REPLY.decode(data)
+        except (ValueError, RecursionError):
+            reply = salvage(data, _Reply)
         if reply is None:
             if data.strip() == b"[DONE]":
                 self.complete = True
             return True
-        if reply.id and not self.upstream_id:
+        if not self.upstream_id and reply.id:
             self.upstream_id = reply.id
-        if reply.model and not self.model:
+        if not self.model and reply.model:
             self.model = reply.model
         if reply.created:
             self._created = reply.created
@@ -249,13 +244,16 @@ class ChatMeter(Meter):
         if choices:
             generated = 0
             for choice in choices:
-                generated += _said_bytes(choice.delta)
+                if choice.delta is not None:
+                    generated += _said_bytes(choice.delta)
                 if choice.finish_reason:
                     self._finished.add(choice.index)
                     self._open.discard(choice.index)
-                elif choice.index not in self._finished:
+                elif choice.index not in self._open and choice.index not in self._finished:
                     self._open.add(choice.index)
-            self._put(generated)
+            if generated:
+                self.output_bytes += generated
+                self.output_events += 1
         if reply.usage == _NULL:
             return True
         try:
@@ -263,7 +261,7 @@ class ChatMeter(Meter):
         except (ValueError, RecursionError):
             used = None
         self.partial = None if used is None else _believed(used)
-        if sounds := _sounds(used):
+        if used is not None and (sounds := _sounds(used)):
             self.extras = msgspec.structs.replace(self.extras, unpriced=sounds)
         # A running figure comes with every event; the whole answer's with the last choice to end, or on its own.
         self._final = not choices or not self._open

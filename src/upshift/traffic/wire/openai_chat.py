@@ -7,7 +7,7 @@ import msgspec
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire import body as bodies
 from upshift.traffic.wire import openai_models
-from upshift.traffic.wire.ask import PLAIN, Answer, Ask, Extras, ModelEntry, StreamMeter, asked_extras
+from upshift.traffic.wire.ask import PLAIN, Ask, Extras, ModelEntry, StreamMeter, asked_extras
 from upshift.traffic.wire.openai_answer import ChatMeter, error_body, read_answer
 
 _NULL = msgspec.Raw(b"null")
@@ -160,9 +160,8 @@ class OpenAIChat:
                 changes["stream_options"] = msgspec.json.encode(options | {"include_usage": msgspec.Raw(b"true")})
         return bodies.splice(body, fields, changes)
 
-    def answer(self, body: bytes) -> Answer:
-        """Read an answer that came in one piece. Never raises."""
-        return read_answer(body)
+    answer = staticmethod(read_answer)
+    """Read an answer that came in one piece. Never raises."""
 
     def stream(self, *, keep_usage: bool) -> StreamMeter:
         """A meter for one streamed answer. Without `keep_usage`, an event with nothing but usage is removed."""

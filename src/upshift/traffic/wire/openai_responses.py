@@ -8,7 +8,7 @@ import msgspec
 from upshift.traffic.snapshot import Ability, Dialect
 from upshift.traffic.wire import body as bodies
 from upshift.traffic.wire import openai_models
-from upshift.traffic.wire.ask import Answer, Ask, ModelEntry, StreamMeter, asked_extras
+from upshift.traffic.wire.ask import Ask, ModelEntry, StreamMeter, asked_extras
 from upshift.traffic.wire.openai_answer import error_body
 from upshift.traffic.wire.responses_answer import ResponsesMeter, read_answer
 
@@ -211,9 +211,8 @@ class OpenAIResponses:
             changes["max_output_tokens"] = str(max_output).encode()
         return bodies.splice(body, bodies.fields_of(body), changes) if changes else body
 
-    def answer(self, body: bytes) -> Answer:
-        """Read an answer that came in one piece. Never raises."""
-        return read_answer(body)
+    answer = staticmethod(read_answer)
+    """Read an answer that came in one piece. Never raises."""
 
     def stream(self, *, keep_usage: bool) -> StreamMeter:
         """A meter for one streamed answer. Usage is part of an event that clients need, so it always stays."""

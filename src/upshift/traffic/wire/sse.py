@@ -14,29 +14,31 @@ _BLANK = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 class Splitter:
     """Cuts a byte stream into events. Push machine: no event depends on how the stream was split into chunks."""
 
-    __slots__ = ("_held", "broken")
+    __slots__ = ("_held", "broken", "holding")
 
     def __init__(self) -> None:
         self._held = bytearray()
+        self.holding = False
+        """The beginning of an event is held back."""
         self.broken = False
         """An event larger than LARGEST_EVENT was met; everything from its start on is dropped."""
-
-    @property
-    def holding(self) -> bool:
-        """Whether the beginning of an event is held back."""
-        return bool(self._held)
 
     def cut(self, chunk: bytes) -> list[bytes]:
         """Events that are whole now, each with the empty line that ends it."""
         held = self._held
         if self.broken:
             return []
-        if not held and chunk.endswith(b"\n\n") and chunk.find(b"\n\n") == len(chunk) - 2 and b"\r" not in chunk:
-            return [chunk] if len(chunk) <= LARGEST_EVENT else self._give_up([])
+        if not held and len(chunk) <= LARGEST_EVENT and b"\r" not in chunk:
+            # What nearly all others are: whole lines from the first byte on, and perhaps the beginning of an event.
+            events = chunk.split(b"\n\n")
+            if rest := events.pop():
+                held += rest
+                self.holding = True
+            return [event + b"\n\n" for event in events]
         # The longest line end and empty line is four bytes, so three of those searched before may begin it.
         searched = max(0, len(held) - 3)
         held += chunk
-        events: list[bytes] = []
+        events = []
         start = 0
         for blank in _BLANK.finditer(held, searched):
             end = blank.end()
@@ -50,25 +52,39 @@ class Splitter:
         if len(held) - start > LARGEST_EVENT:
             return self._give_up(events)
         del held[:start]
+        self.holding = bool(held)
         return events
 
     def rest(self) -> bytes:
         """Take what is held back: an event whose empty line has not come."""
         rest = bytes(self._held)
         self._held = bytearray()
+        self.holding = False
         return rest
 
     def _give_up(self, events: list[bytes]) -> list[bytes]:
         self.broken = True
         self._held = bytearray()
+        self.holding = False
         return events
+
+
+def plain(chunk: bytes) -> bytes:
+    """The data of bytes that are one event as nearly all are: a line of data, perhaps after one with the event's name.
+    Empty for all other bytes, which are for a Splitter to cut and for `payload` to read."""
+    head, _, rest = chunk.partition(b"data: ")
+    data, _, end = rest.partition(b"\n")
+    if end != b"\n" or b"\r" in chunk:
+        return b""
+    if head and (head[:7] != b"event: " or head.find(b"\n") != len(head) - 1):
+        return b""
+    return data
 
 
 def payload(event: bytes) -> bytes:
     """The data of an event; empty for comments and events without any."""
-    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
-        # What nearly all events are: one line.
-        return event[6:-2]
+    if data := plain(event):
+        return data
     lines = [
         line[6:] if line.startswith(b"data: ") else line[5:]
         for line in event.removeprefix(_BOM).splitlines()

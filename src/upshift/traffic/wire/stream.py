@@ -1,13 +1,13 @@
 """How is a stream of events passed on and read at once?"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from upshift.model.tokens import Usage
 from upshift.traffic.wire.ask import PLAIN
-from upshift.traffic.wire.sse import LARGEST_EVENT, Splitter, payload
+from upshift.traffic.wire.sse import LARGEST_EVENT, Splitter, payload, plain
 
 
 class _Fault(msgspec.Struct):
@@ -51,11 +51,11 @@ class Meter(ABC):
         """What goes on to the client: the same object where nothing had to be held back or removed."""
         splitter = self._splitter
         whole = not splitter.holding
+        if whole and not splitter.broken and len(chunk) <= LARGEST_EVENT and (data := plain(chunk)):
+            return chunk if self._take(data) else b""
         events = splitter.cut(chunk)
-        if len(events) == 1 and events[0] is chunk:
-            # What nearly all chunks are: one event, and nothing else.
-            return chunk if self._take(self._data(chunk)) else b""
-        kept = [event for event in events if self._take(self._data(event))]
+        take, data_of = self._take, self._data
+        kept = [event for event in events if take(plain(event) or data_of(event))]
         if splitter.broken:
             self._fail(f"an event of more than {LARGEST_EVENT:,} bytes")
         elif whole and len(kept) == len(events) and not splitter.holding:
@@ -88,9 +88,8 @@ class Meter(ABC):
             self.output_bytes += generated
             self.output_events += 1
 
-    def _data(self, event: bytes) -> bytes:
-        """What an event says."""
-        return payload(event)
+    _data: Callable[[bytes], bytes] = staticmethod(payload)
+    """What an event says; of a plain one, its data."""
 
     def _ended(self) -> None:
         """The provider ended the stream cleanly."""
