@@ -58,18 +58,39 @@ def test_splitting_changes_nothing(parts: list[bytes], data: st.DataObject) -> N
     assert b"".join(whole[0]) + whole[1] == stream
 
 
-@given(
-    st.lists(
-        st.sampled_from([b"data: ", b"data:", b"data", b"event: ", b"id: 1", b":", b" x", b"{}", b"\r", b"\n", b"\n\n"]),
-        max_size=8,
-    )
-)
-def test_a_plain_event_is_what_is_found_in_it_by_cutting(parts: list[bytes]) -> None:
-    chunk = b"".join(parts)
+LINES = st.lists(st.sampled_from([b"event: a", b"data", b"data: 1", b"data:2", b"id: 3", b": 4", b"{}", b""]), max_size=3)
+
+
+@given(LINES, st.sampled_from([b"\n", b"\r", b"\r\n"]), LINES, st.sampled_from([b"\n\n", b"\n", b"\r\n\r\n", b""]))
+def test_a_plain_event_is_what_is_found_in_it_by_cutting(
+    lines: list[bytes], line_end: bytes, more: list[bytes], end: bytes
+) -> None:
+    chunk = line_end.join(lines) + b"\n".join(more) + end
     if data := plain(chunk):
         assert _cut(chunk) == ([chunk], b"")
         # With a byte order mark before it, an event is never plain.
         assert data == payload(chunk) == payload(b"\xef\xbb\xbf" + chunk)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b"",
+        b"data: \n\n",
+        b"data: 1\n",
+        b"data: 1\n\n\n",
+        b"data: 1\n\ndata: 2\n\n",
+        b"data: 1\rdata: 2\n\n",
+        b"data: 1\r\n\r\n",
+        b"event: a\n\ndata: 1\n\n",
+        b"event: a\ndata\ndata: 1\n\n",
+        b"event: a data: 1\n\n",
+        b"data:1\ndata: 2\n\n",
+        b": a\ndata: 1\n\n",
+    ],
+)
+def test_what_is_not_one_event_with_one_line_of_data_is_not_plain(chunk: bytes) -> None:
+    assert plain(chunk) == b""
 
 
 def test_nearly_all_events_are_plain() -> None:
