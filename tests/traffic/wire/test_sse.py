@@ -58,7 +58,9 @@ def test_splitting_changes_nothing(parts: list[bytes], data: st.DataObject) -> N
     assert b"".join(whole[0]) + whole[1] == stream
 
 
-LINES = st.lists(st.sampled_from([b"event: a", b"data", b"data: 1", b"data:2", b"id: 3", b": 4", b"{}", b""]), max_size=3)
+LINES = st.lists(
+    st.sampled_from([b"event: a", b"data", b"data: 1", b"data:2", b"id: 3", b": 4", b"{}", b""]), max_size=3
+)
 
 
 @given(LINES, st.sampled_from([b"\n", b"\r", b"\r\n"]), LINES, st.sampled_from([b"\n\n", b"\n", b"\r\n\r\n", b""]))

@@ -8,7 +8,7 @@ from upshift.model.tokens import Usage
 from upshift.traffic.wire.ask import PLAIN, Answer, Extras, believable, extras, service, size
 from upshift.traffic.wire.salvage import salvage
 from upshift.traffic.wire.sse import event
-from upshift.traffic.wire.stream import Meter, fault_text
+from upshift.traffic.wire.stream import Meter, fault_text, latest
 
 _NULL = msgspec.Raw(b"null")
 _NOTHING = msgspec.Raw()
@@ -91,11 +91,11 @@ def _usage(said: _Usage | None) -> Usage | None:
     """Usage in our terms, where input contains what was read from and written to caches."""
     if said is None or said.input_tokens is None or said.output_tokens is None:
         return None
-    split, details = said.cache_creation or _Written(), said.output_tokens_details
-    hour = split.ephemeral_1h_input_tokens or 0
+    split, details = said.cache_creation, said.output_tokens_details
+    hour = (split.ephemeral_1h_input_tokens if split is not None else None) or 0
     written = said.cache_creation_input_tokens
     if written is None:
-        written = hour + (split.ephemeral_5m_input_tokens or 0)
+        written = hour + ((split.ephemeral_5m_input_tokens if split is not None else None) or 0)
     cached = said.cache_read_input_tokens or 0
     reasoning = (details.thinking_tokens if details is not None else None) or 0
     whole = said.input_tokens + cached + written
@@ -221,11 +221,9 @@ class MessagesMeter(Meter):
             self._said = self.partial = None
             return True
         about_output = new.output_tokens is not None
-        for name in _Usage.__struct_fields__:
-            if getattr(new, name) is None:
-                setattr(new, name, getattr(self._said, name))
-        self._said, self.partial = new, _usage(new)
-        self.extras = _extras(new, self._ran_code)
+        self._said = said = latest(new, self._said)
+        self.partial = _usage(said)
+        self.extras = _extras(said, self._ran_code)
         return about_output
 
     def _stop(self, note: Mapping[str, str], usage: Usage | None) -> bytes:

@@ -106,6 +106,9 @@ class _Seen:
             if block.cache_control is not None:
                 self.cache(block.cache_control)
             match block.type:
+                case "text":
+                    # What most blocks are.
+                    pass
                 case "tool_use":
                     self.needs.add(Ability.TOOLS)
                 case "image" | "document":

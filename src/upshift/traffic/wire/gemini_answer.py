@@ -8,7 +8,7 @@ from upshift.model.tokens import Usage
 from upshift.traffic.wire.ask import PLAIN, Answer, Extras, believable, extras, size
 from upshift.traffic.wire.salvage import salvage
 from upshift.traffic.wire.sse import event, payload
-from upshift.traffic.wire.stream import Meter, fault_text
+from upshift.traffic.wire.stream import Meter, fault_text, latest
 
 _NULL = msgspec.Raw(b"null")
 _NOTHING = msgspec.Raw()
@@ -79,6 +79,7 @@ class _Reply(msgspec.Struct, gc=False, rename="camel"):
 
 _REPLY = msgspec.json.Decoder(_Reply)
 _USAGE = msgspec.json.Decoder(_Usage)
+_SILENT = _Usage()
 
 
 def _read(data: bytes) -> _Reply | None:
@@ -278,14 +279,9 @@ class GeminiMeter(Meter):
         if new is None or self._said is None:
             self._said = self.partial = None
             return True
-        told = False
-        for name in _Usage.__struct_fields__:
-            if getattr(new, name) is None:
-                setattr(new, name, getattr(self._said, name))
-            else:
-                told = True
-        self._said, self.partial = new, _usage(new)
-        return told
+        self._said = latest(new, self._said)
+        self.partial = _usage(self._said)
+        return new != _SILENT
 
     def _ended(self) -> None:
         # No event says that nothing follows: usage may still come after the last reason to finish.

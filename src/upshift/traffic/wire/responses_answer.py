@@ -99,12 +99,15 @@ def read_usage(raw: msgspec.Raw) -> Usage | None:
         said = _USAGE.decode(raw)
     except (ValueError, RecursionError):
         return None
-    details = said.input_tokens_details or _InputDetails()
-    made = said.output_tokens_details or _OutputDetails()
-    split = details.cache_write_tokens_details or _Lifetimes()
     read, output, total = said.input_tokens, said.output_tokens, said.total_tokens or 0
-    cached, written, long = details.cached_tokens or 0, details.cache_write_tokens or 0, split.ttl_12h_tokens or 0
-    reasoning = made.reasoning_tokens or 0
+    details, made = said.input_tokens_details, said.output_tokens_details
+    cached = written = long = reasoning = 0
+    if details is not None:
+        cached, written = details.cached_tokens or 0, details.cache_write_tokens or 0
+        if (split := details.cache_write_tokens_details) is not None:
+            long = split.ttl_12h_tokens or 0
+    if made is not None:
+        reasoning = made.reasoning_tokens or 0
     if not believable(read, output, total, cached, written, long, reasoning):
         return None
     # Some vendors leave reasoning out of output_tokens, and bill it all the same: the total tells.
@@ -133,9 +136,16 @@ def _item_bytes(raw: msgspec.Raw) -> int:
         item = salvage(bytes(raw), _Item)
     if item is None:
         return 0
-    total = sum(size(text) for text in (item.name, item.arguments, item.input, item.code) if text)
-    for part in (*(item.content or ()), *(item.summary or ())):
-        total += size(part.text or "") + size(part.refusal or "")
+    total = 0
+    for text in (item.name, item.arguments, item.input, item.code):
+        if text:
+            total += size(text)
+    for parts in (item.content, item.summary):
+        for part in parts or ():
+            if part.text:
+                total += size(part.text)
+            if part.refusal:
+                total += size(part.refusal)
     return total
 
 

@@ -2,12 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import msgspec
+from msgspec.structs import astuple
 
 from upshift.model.tokens import Usage
 from upshift.traffic.wire.ask import PLAIN
 from upshift.traffic.wire.sse import LARGEST_EVENT, Splitter, payload, plain
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class _Fault(msgspec.Struct):
@@ -106,6 +110,11 @@ class Meter(ABC):
     @abstractmethod
     def _fault(self, message: str, code: str) -> bytes:
         """An error event."""
+
+
+def latest(new: S, before: S) -> S:
+    """What was reported now, and before where this report has nothing: a struct of fields that may be None."""
+    return type(new)(*[old if said is None else said for said, old in zip(astuple(new), astuple(before), strict=True)])
 
 
 def fault_text(raw: msgspec.Raw) -> str:
