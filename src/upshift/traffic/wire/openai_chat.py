@@ -115,6 +115,9 @@ class OpenAIChat:
                 for part in content:
                     if len(part.image_url):
                         needs |= _NEEDS_IMAGES
+                    elif part.input_audio is None and part.file is None:
+                        # A text, as most parts are.
+                        continue
                     data, cost = _media(part)
                     inline += data
                     images += cost
