@@ -127,3 +127,16 @@ def test_what_is_shown_reads_back_to_a_cent_or_a_thousandth_and_never_as_nothing
     back = parse_money(show_money(nano))
     assert back > 0
     assert abs(back - nano) <= (NANO_PER_DOLLAR // 200 if nano >= NANO_PER_DOLLAR // 100 else 500)
+
+
+@steady
+@given(st.integers(10**7, 10**24))
+def test_cents_are_those_of_decimal_arithmetic(nano: int) -> None:
+    assert show_money(nano) == f"${dollars(nano):,.2f}"
+
+
+@pytest.mark.parametrize(
+    ("cents", "shown"), [("1.5", "$0.02"), ("2.5", "$0.02"), ("99.5", "$1.00"), ("100.5", "$1.00")]
+)
+def test_half_a_cent_goes_to_the_even_one(cents: str, shown: str) -> None:
+    assert show_money(int(Decimal(cents) * 10**7)) == shown

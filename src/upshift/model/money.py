@@ -9,6 +9,7 @@ Nano: TypeAlias = int
 """An amount in nano-dollars: 1 US$ = 1_000_000_000."""
 
 NANO_PER_DOLLAR = 1_000_000_000
+_CENT = NANO_PER_DOLLAR // 100
 
 # A comma only before groups of three: a decimal comma ($1,50) is refused rather than read as a hundredfold.
 _MONEY = re.compile(
@@ -43,6 +44,10 @@ def show_money(nano: Nano | None) -> str:
     if nano is None:
         return "unknown"
     sign, size = ("-", -nano) if nano < 0 else ("", nano)
-    if size == 0 or size >= NANO_PER_DOLLAR // 100:
-        return f"{sign}${dollars(size):,.2f}"
+    if size == 0 or size >= _CENT:
+        # By hand, as Decimal rounds (a half to the even cent): every answer of the gateway shows amounts.
+        cents, rest = divmod(size, _CENT)
+        if rest > _CENT // 2 or (rest == _CENT // 2 and cents & 1):
+            cents += 1
+        return f"{sign}${cents // 100:,}.{cents % 100:02}"
     return f"{sign}${dollars(size):.{6 if size >= 1000 else 9}f}"

@@ -191,7 +191,14 @@ class StoreVersionError(Exception):
 
 def connect(path: Path, *, any_thread: bool = False) -> sqlite3.Connection:
     """A connection with autocommit (transactions are explicit), made ready for the store's promises."""
-    db = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=not any_thread)
+    db = sqlite3.connect(
+        path,
+        timeout=BUSY_MS / 1000,
+        isolation_level=None,
+        check_same_thread=not any_thread,
+        # A group of entries is inserted by statements of its own size.
+        cached_statements=256,
+    )
     db.execute("PRAGMA synchronous = FULL")
     # Fewer, larger checkpoints: each one writes its pages again and waits for the disk.
     db.execute("PRAGMA wal_autocheckpoint = 4000")

@@ -23,6 +23,10 @@ LEAST_ANSWER = 16
 """A shorter answer is of no use: refused rather than paid for, unless the call asks for or usually takes less."""
 
 
+# Looking a member up on its class runs Python code in 3.11, and this is on every call's path.
+_GROWING = HoldPolicy.GROWING
+
+
 class Fare(msgspec.Struct, frozen=True, gc=False):
     """What one way would cost: tokens of input and wanted output, prices in nano-dollars per million tokens."""
 
@@ -85,12 +89,36 @@ class Growth(msgspec.Struct, frozen=True, gc=False):
         return amount(0, granted, 0, self.output_rate)
 
 
-def fare(ask: Ask, model: Model, hold: HoldPolicy, claims: tuple[Claim, ...], outlook: Outlook) -> Fare:
-    """What a way would hold. Input and usual output are as the outlook expects them.
+def fare(
+    ask: Ask, model: Model, hold: HoldPolicy, claims: tuple[Claim, ...], outlook: Outlook,
+    input_tokens: int | None = None,
+) -> Fare:  # fmt: skip
+    """What a way would hold. Usual output is as the outlook expects it, and so is the input unless it is given.
 
     A stream that may grow holds a usual answer; every other call holds all the output it may come to.
     """
-    return _fare(ask, model, hold, claims, outlook.input_tokens(ask.text_bytes, ask.images), outlook.output_tokens())
+    if input_tokens is None:
+        input_tokens = outlook.input_tokens(ask.text_bytes, ask.images)
+    card, choices, asked, most = model.card, ask.choices, ask.max_output, model.max_output
+    # On every call's path: a call of min() or max() costs as much as several of these lines.
+    if asked is not None and asked < most:
+        most = asked
+    most *= choices
+    least = ask.least_output * choices
+    if least > most:  # noqa: PLR1730
+        least = most
+    usual = outlook.output_tokens() * choices
+    if usual < least:  # noqa: PLR1730
+        usual = least
+    if usual > most:  # noqa: PLR1730
+        usual = most
+    wanted = usual if ask.stream and hold is _GROWING else most
+    if card is None:
+        return Fare(claims, input_tokens, 0, 0, wanted, usual, choices, least)
+    extras = ask.extras
+    rates = rates_at(card, input_tokens) if extras is PLAIN else most_rates(card, input_tokens, extras.service)
+    by_input = input_rate(rates, ask.cache_write) if ask.cache_write else rates.input
+    return Fare(claims, input_tokens, by_input, rates.output, wanted, usual, choices, least)
 
 
 def fare_for_any(
@@ -106,7 +134,7 @@ def fare_for_any(
     inputs = [outlook.input_tokens(ask.text_bytes, ask.images) for _, outlook in options]
     longest = max(inputs)
     fares = [
-        _fare(ask, model, hold, claims, length, outlook.output_tokens())
+        fare(ask, model, hold, claims, outlook, length)
         for (model, outlook), own in zip(options, inputs, strict=True)
         for length in {own, longest}
     ]
@@ -172,29 +200,18 @@ def amount(input_tokens: int, output_tokens: int, input_rate: int, output_rate: 
     return Amount(input_tokens + output_tokens, nano)
 
 
-def _fare(
-    ask: Ask, model: Model, hold: HoldPolicy, claims: tuple[Claim, ...], input_tokens: int, expected: int
-) -> Fare:
-    card, choices = model.card, ask.choices
-    most = asked_output(ask, model) * choices
-    least = min(most, ask.least_output * choices)
-    usual = min(most, max(expected * choices, least))
-    wanted = usual if ask.stream and hold is HoldPolicy.GROWING else most
-    if card is None:
-        return Fare(claims, input_tokens, 0, 0, wanted, usual, choices, least)
-    extras = ask.extras
-    rates = rates_at(card, input_tokens) if extras is PLAIN else most_rates(card, input_tokens, extras.service)
-    by_input = input_rate(rates, ask.cache_write) if ask.cache_write else rates.input
-    return Fare(claims, input_tokens, by_input, rates.output, wanted, usual, choices, least)
-
-
 def _least(fare: Fare) -> int:
     return max(fare.choices, fare.least, min(fare.wanted, fare.enough, LEAST_ANSWER))
 
 
 def _fit(step: int, fare: Fare, room: int) -> Fit:
-    output = min(fare.wanted, room)
-    return Fit(step, amount(fare.input, output, fare.input_rate, fare.output_rate), output, room)
+    output, wanted = room, fare.wanted
+    if wanted < room:
+        output = wanted
+    read = fare.input
+    # `amount`, written out.
+    nano = -(-(read * fare.input_rate + output * fare.output_rate) // PER)
+    return Fit(step, Amount(read + output, nano), output, room)
 
 
 def _room_now(fare: Fare, read: Read) -> int:
@@ -205,10 +222,18 @@ def _room_now(fare: Fare, read: Read) -> int:
     least, input_tokens, output_rate = ENDLESS, fare.input, fare.output_rate
     input_cost = input_tokens * fare.input_rate
     for claim in claims:
-        balance = read(claim.key)
-        room = _room(claim, balance, balance.held, input_tokens, input_cost, output_rate)
-        if room < least:  # noqa: PLR1730 - a call of min() costs as much as the rest of this loop
-            least = room
+        # `_room`, written out: the call, and that of min(), would cost as much as the rest of this loop.
+        balance, limit = read(claim.key), claim.limit
+        settled, held, granted = balance.settled, balance.held, balance.granted
+        if limit.tokens is not None:
+            room = limit.tokens + granted.tokens - settled.tokens - held.tokens - input_tokens
+            if room < least:  # noqa: PLR1730
+                least = room
+        if limit.nano is not None:
+            scaled = (limit.nano + granted.nano - settled.nano - held.nano) * PER - input_cost
+            room = scaled // output_rate if output_rate else (ENDLESS if scaled >= 0 else -1)
+            if room < least:  # noqa: PLR1730
+                least = room
     return least
 
 

@@ -27,7 +27,8 @@ def without_foreign(dialect: Dialect, body: bytes) -> bytes:
     The same object where there are none; else all top-level fields but the history stay byte for byte.
     """
     known = _KNOWN.get(dialect)
-    if known is None or not any(map(body.__contains__, known[0])):
+    # Not with `in`, for which bytes are first taken for a number, and which raises inside.
+    if known is None or max(map(body.find, known[0])) < 0:
         return body
     _, field, clean = known
     fields = bodies.fields_of(body)

@@ -6,6 +6,7 @@ LARGEST_EVENT = 16 * 1024 * 1024
 """Bytes of one event; what is larger is not taken for an event."""
 
 _CR = 13
+"""A number: bytes that are looked for with `in` are first taken for one, which raises inside."""
 _BOM = b"\xef\xbb\xbf"
 _BLANK = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 """A line end and an empty line (WHATWG HTML, 9.2.5: a line ends with CRLF, LF or CR)."""
@@ -28,7 +29,7 @@ class Splitter:
         held = self._held
         if self.broken:
             return []
-        if not held and len(chunk) <= LARGEST_EVENT and b"\r" not in chunk:
+        if not held and len(chunk) <= LARGEST_EVENT and _CR not in chunk:
             # What nearly all others are: whole lines from the first byte on, and perhaps the beginning of an event.
             events = chunk.split(b"\n\n")
             if rest := events.pop():
@@ -74,7 +75,7 @@ def plain(chunk: bytes) -> bytes:
     Empty for all other bytes, which are for a Splitter to cut and for `payload` to read."""
     head, _, rest = chunk.partition(b"data: ")
     data, _, end = rest.partition(b"\n")
-    if end != b"\n" or b"\r" in chunk:
+    if end != b"\n" or _CR in chunk:
         return b""
     if head and (head[:7] != b"event: " or head.find(b"\n") != len(head) - 1):
         return b""
