@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from urllib.parse import unquote_to_bytes
 
+import msgspec
+
 from upshift.http.exchange import Exchange
 from upshift.model.refusal import BadRequest, Refused
+from upshift.traffic import attempts, dispatch, identify
 from upshift.traffic.snapshot import Dialect
 from upshift.traffic.wire.ask import Ask, Wire
 
@@ -19,6 +22,21 @@ _CALLS: Mapping[bytes, Dialect] = MappingProxyType(
 )
 _GEMINI = (b"/v1beta/models/", b"/v1/models/")
 _SPENDING = (b":generateContent", b":streamGenerateContent")
+_LONGEST = 128
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What the headers of a call say to us, beside its path."""
+
+    names: tuple[bytes | None, ...]
+    """By which its caller and workload are found."""
+    task: bytes | None
+    session: str
+    agent: str
+    seconds: float | None
+    """How long the client waits; None where it does not say."""
+    coding: bytes | None
+    """How the body is compressed."""
 
 
 def call_at(path: bytes) -> Dialect | None:
@@ -70,14 +88,47 @@ def dialect_by(path: bytes, header: Callable[[bytes], bytes | None]) -> Dialect:
     return Dialect.OPENAI
 
 
-def read(exchange: Exchange, wire: Wire) -> Ask:
+def said(exchange: Exchange, dialect: Dialect) -> Said:
+    """What the headers of a call say; looked up once for all calls of a connection that repeat them."""
+    found = exchange.known.get(Said)
+    if isinstance(found, Said):
+        return found
+    header = exchange.header if dialect is not Dialect.GEMINI else headers_of(exchange)
+    session = (
+        header(b"x-upshift-session")
+        or header(b"x-claude-code-session-id")
+        or header(b"session-id")
+        or header(b"x-session-id")
+    )
+    patience, served = header(b"x-stainless-timeout"), header(b"x-server-timeout")
+    found = exchange.known[Said] = Said(
+        names=(
+            header(b"authorization"),
+            header(b"x-api-key"),
+            header(b"x-goog-api-key"),
+            header(identify.USER_HEADER),
+            header(dispatch.WORKLOAD_HEADER),
+        ),
+        task=header(dispatch.TASK_HEADER),
+        session=_text(session),
+        agent=_text(header(b"x-upshift-agent")),
+        seconds=attempts.asked_seconds(patience, served),
+        coding=header(b"content-encoding"),
+    )
+    return found
+
+
+def read(exchange: Exchange, wire: Wire, coding: bytes | None) -> Ask:
     """The call in our words. Raises Refused(BadRequest) for what cannot be understood."""
-    encoding = exchange.header(b"content-encoding")
-    if encoding is not None and encoding.lower() != b"identity":
+    if coding is not None and coding.lower() != b"identity":
         raise Refused(
             BadRequest(
                 where="content-encoding",
-                what=f"found {encoding.decode('latin-1')[:40]!r}, expected an uncompressed JSON body",
+                what=f"found {coding.decode('latin-1')[:40]!r}, expected an uncompressed JSON body",
             )
         )
     return wire.read(exchange.body, exchange.target)
+
+
+def _text(value: bytes | None) -> str:
+    return value.decode("utf-8", "replace")[:_LONGEST] if value else ""

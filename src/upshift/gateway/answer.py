@@ -78,10 +78,7 @@ def for_codex(denial: Denial, reason: OverBudget, wire: Wire) -> tuple[Denial, b
     return msgspec.structs.replace(denial, status=429, headers=headers), msgspec.json.encode(said)
 
 
-def fail(exchange: Exchange, wire: Wire, status: int, code: str, message: str, request: str, extra: Headers) -> None:
-    """Say that a provider failed, in the client's dialect."""
-    exchange.respond(
-        status,
-        [*JSON, (disclose.REQUEST, request.encode()), (disclose.REASON, code.encode()), *extra],
-        wire.refusal(status, code, message, request),
-    )
+def fail(exchange: Exchange, wire: Wire, status: int, code: str, message: str, request: str, lines: bytes) -> None:
+    """Say that a provider failed, in the client's dialect; `lines` is the disclosure."""
+    body = wire.refusal(status, code, message, request)
+    exchange.respond(status, [*JSON, (disclose.REASON, code.encode())], body, lines)

@@ -43,7 +43,8 @@ class Bid(msgspec.Struct, eq=False):
         """The gate's verdict on these balances, at this moment, in the ledger's words."""
         self.now = self.clock.now()
         # Fares are made one at a time, so the story's account is that of the one that fits.
-        return self._in_words(gate.admit(map(self._fare, self.ways.tried), read, may_wait), may_wait)
+        verdict = gate.admit(map(self._fare, self.ways.tried), read, may_wait)
+        return self._fits(verdict) if isinstance(verdict, Fit) else self._in_words(verdict, may_wait)
 
     def offer(self) -> Offer:
         """What the rule would be asked with now, for a ledger that decides elsewhere."""
@@ -61,38 +62,40 @@ class Bid(msgspec.Struct, eq=False):
 
     def _in_words(self, verdict: Fit | Crowded | Full, may_wait: bool) -> Admit | Wait | Deny:
         if isinstance(verdict, Fit):
-            account = self.story.account
-            assert account
-            self.story.fit = verdict
-            return Admit(verdict.step, account.keys, verdict.amount)
+            return self._fits(verdict)
         if isinstance(verdict, Full):
             return Deny(_over_budget(self.story, self.let_in, verdict, self.ways))
         return Wait(verdict.key) if may_wait else Deny(self._busy(verdict))
 
+    def _fits(self, verdict: Fit) -> Admit:
+        story = self.story
+        account, story.fit = story.account, verdict
+        assert account
+        return Admit(verdict.step, account.keys, verdict.amount)
+
     def _fare(self, way: Way) -> Fare:
-        story, let_in = self.story, self.let_in
-        work = let_in.work
-        workload = work.workload
-        story.targets = targets = self._targets(way)
+        story, let_in, now, ask = self.story, self.let_in, self.now, self.ask
+        workload = let_in.work.workload
+        targets = self.decided or let_in.sole(way, ask) or self._choice(way)
         account = let_in.accounts.get(way.bucket)
-        if account is None or not account.start <= self.now < account.end:
+        if account is None or not account.start <= now < account.end:
             caller = let_in.caller
-            account = self.accounts.of(caller.tenant, caller.user, workload, way.bucket, let_in.consent, self.now)
+            account = self.accounts.of(caller.tenant, caller.user, workload, way.bucket, let_in.consent, now)
             let_in.accounts[way.bucket] = account
-        options = [(each.model, self.passes.outlook_of(let_in, each.model)) for each in targets]
-        fare = gate.fare_for_any(self.ask, options, workload.gate.hold, account.claims)
-        story.account, story.outlook, story.input_tokens = account, options[0][1], fare.input
+        first = targets[0].model
+        outlook = let_in.outlook if first is let_in.work.model else self.passes.outlook_of(let_in, first)
+        if len(targets) == 1:
+            fare = gate.fare(ask, first, workload.gate.hold, account.claims, outlook)
+        else:
+            options = [(each.model, self.passes.outlook_of(let_in, each.model)) for each in targets]
+            fare = gate.fare_for_any(ask, options, workload.gate.hold, account.claims)
+        story.targets, story.account, story.outlook, story.input_tokens = targets, account, outlook, fare.input
         return fare
 
-    def _targets(self, way: Way) -> tuple[Target, ...]:
-        """Where the call may be sent on this way. Raises Refused when nothing can carry it."""
-        if self.decided:
-            return self.decided
-        let_in, story = self.let_in, self.story
-        sole = let_in.sole(way, self.ask)
-        if sole is not None:
-            return sole
-        session = story.session
+    def _choice(self, way: Way) -> tuple[Target, ...]:
+        """Where the call may be sent on a way that has several routes. Raises Refused when nothing can carry it."""
+        let_in = self.let_in
+        session = self.story.session
         known = Known(
             board=self.board,
             now=self.now,

@@ -1,6 +1,6 @@
 """How a provider is reached: its connection pool, its secret, and the headers that are passed on."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from urllib.parse import quote
 
 import msgspec
@@ -55,6 +55,8 @@ _PATHS = {
 _KEPT_IN_TRANSLATION = frozenset({b"traceparent", b"tracestate", b"baggage", b"x-request-id", b"x-client-request-id"})
 """What means the same to every vendor. All other headers are those of the client's own dialect."""
 _JSON = (b"content-type", b"application/json")
+# Looking a member up on its class runs Python code in 3.11.
+_GEMINI = Dialect.GEMINI
 
 
 class MissingSecretError(Exception):
@@ -73,7 +75,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 class Route:
     """One provider, ready to be called."""
 
-    __slots__ = ("own_headers", "provider", "speaks", "upstream")
+    __slots__ = ("cancels", "own_headers", "provider", "speaks", "upstream")
 
     def __init__(self, provider: Provider, secret: str) -> None:
         self.provider = provider
@@ -88,6 +90,8 @@ class Route:
             max_connections=provider.max_connections,
         )
         self.speaks = provider.speaks | {provider.dialect}
+        self.cancels = provider.on_disconnect is OnDisconnect.CANCEL
+        """A client's leaving ends its call."""
         self.own_headers: Headers = [(name.lower().encode(), value.encode()) for name, value in provider.headers]
         if secret:
             match provider.dialect:
@@ -98,17 +102,27 @@ class Route:
                 case Dialect.GEMINI:
                     self.own_headers.append((b"x-goog-api-key", secret.encode()))
 
-    async def send(self, exchange: Exchange, dialect: Dialect, call: Call, body: bytes) -> Response | Trouble:
+    def send(self, exchange: Exchange, dialect: Dialect, call: Call, body: bytes) -> Awaitable[Response | Trouble]:
         """Send a call on, in `dialect`. Its client's leaving ends it, unless the provider's answers are drained."""
-        if dialect is Dialect.GEMINI:
+        if dialect is _GEMINI:
             verb = b"streamGenerateContent" if call.stream else b"generateContent"
             target = gemini_target(exchange if call.native else None, call.upstream_id, verb)
         else:
             target = _PATHS[dialect]
             if exchange.query and call.native:
                 target = target + b"?" + exchange.query
-        client = exchange if self.provider.on_disconnect is OnDisconnect.CANCEL else None
-        return await self.upstream.send(b"POST", target, self._headers(exchange, dialect, call.native), body, client)
+        client = exchange if self.cancels else None
+        last = exchange.known.get(_Sent)
+        if (
+            not isinstance(last, _Sent)
+            or last.route is not self
+            or last.dialect is not dialect
+            or last.native is not call.native
+            or last.target != target
+        ):
+            top = self.upstream.top(b"POST", target, self._headers(exchange, dialect, call.native))
+            exchange.known[_Sent] = last = _Sent(self, dialect, call.native, target, top)
+        return self.upstream.carry(last.top, body, client)
 
     async def count(self, exchange: Exchange, dialect: Dialect, upstream_id: str, body: bytes) -> Response | Trouble:
         """Ask how many tokens an input has, in the client's own dialect. Providers do not bill that."""
@@ -132,6 +146,16 @@ class Route:
         if dialect is Dialect.ANTHROPIC and (not native or exchange.header(b"anthropic-version") is None):
             headers.append((b"anthropic-version", b"2023-06-01"))
         return headers
+
+
+class _Sent(msgspec.Struct, frozen=True, eq=False):
+    """What came before the body of a client's last request, when it was sent on; the same for all with its head."""
+
+    route: Route
+    dialect: Dialect
+    native: bool
+    target: bytes
+    top: bytes
 
 
 def gemini_target(exchange: Exchange | None, upstream_id: str, verb: bytes) -> bytes:

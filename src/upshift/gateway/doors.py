@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -98,16 +98,18 @@ class Doors:
         self._inbox = inbox
         self._lengths = Lengths(flow)
 
-    async def __call__(self, exchange: Exchange) -> None:
+    def __call__(self, exchange: Exchange) -> Awaitable[None]:
         """Serve one exchange."""
+        if exchange.method == b"POST":
+            dialect = accept.call_at(exchange.path)
+            if dialect is not None:
+                return self._flow.call(exchange, dialect)
+        if exchange.path.startswith(a2a.PREFIX):
+            return self._agents.serve(exchange)
+        return self._beside(exchange)
+
+    async def _beside(self, exchange: Exchange) -> None:
         path = exchange.path
-        dialect = accept.call_at(path)
-        if dialect is not None and exchange.method == b"POST":
-            await self._flow.call(exchange, dialect)
-            return
-        if path.startswith(a2a.PREFIX):
-            await self._agents.serve(exchange)
-            return
         wire = WIRES[accept.dialect_of(exchange)]
         try:
             counting = accept.count_at(path)

@@ -22,6 +22,7 @@ from upshift.gateway.pools import LocalPools, Pools, Seat
 from upshift.gateway.regime import Regime
 from upshift.gateway.story import NOTHING_USED, Story
 from upshift.gateway.streaming import Streaming
+from upshift.http import head
 from upshift.http.client import Response, Trouble
 from upshift.http.exchange import Exchange, Headers
 from upshift.model.budget import Bucket, Claim
@@ -36,12 +37,15 @@ from upshift.traffic import alerts, attempts, disclose, gate, meter
 from upshift.traffic.affinity import Affinity
 from upshift.traffic.health import Board, State, Verdict
 from upshift.traffic.meter import Tally
-from upshift.traffic.route import Ways
+from upshift.traffic.route import Way, Ways
 from upshift.traffic.snapshot import Dialect, Model
-from upshift.traffic.wire.ask import Ask
+from upshift.traffic.wire.ask import PLAIN, Ask
 from upshift.traffic.wire.wires import WIRES
 
 log = structlog.get_logger()
+
+# Looking a member up on its class runs Python code in 3.11.
+_INCLUDED, _SERVED, _CLIENT_LEFT, _RESPONSES = Bucket.INCLUDED, Outcome.SERVED, Outcome.CLIENT_LEFT, Dialect.RESPONSES
 
 KEPT_SECONDS = 30 * 86_400.0
 """How long OpenAI keeps an answer that a later call may go on from."""
@@ -92,20 +96,32 @@ class Flow:
         wire = WIRES[dialect]
         story = Story(exchange, wire, self.regime.in_force, self.ids.next(), self.clock.now(), self.clock.tick())
         try:
-            story.ask = ask = accept.read(exchange, wire)
-            let_in = self.passes.of(story, ask)  # identify, dispatch, police
-            story.attribute(ask, let_in)
+            said = accept.said(exchange, dialect)
+            story.ask = ask = accept.read(exchange, wire, said.coding)
+            let_in = self.passes.of(story, ask, said)  # identify, dispatch, police
+            story.attribute(ask, said, let_in)
             if ask.state:
                 story.ask = ask = self.held(ask, let_in)
-            expected = let_in.outlook.input_tokens(ask.text_bytes, ask.images)
-            ways = let_in.ways(ask, expected)  # route
-            if let_in.work.workload.pool is not None and not await self.take_place(story, ask, let_in, expected):
+            ways = let_in.ways(ask)  # route
+            if let_in.work.workload.pool is not None and not await self.take_place(story, ask, let_in):
                 return
-            await self.gate(story, ask, let_in, ways)
-            story, response = await self.send(story, ask)
-            if response is None:
+            bid = self.bid(story, ask, let_in, ways)
+            self.gate(story, let_in, await self.hold(story, bid, let_in.work.workload.gate.patience_seconds))
+            if story.exchange.gone:
+                # It waited for its budget longer than its client did: nothing is sent for nobody.
+                self.close(story, _CLIENT_LEFT, 499, "client-left", None)
                 return
-            if response.status < 400 and story.opened is not None:
+            if story.seat is not None:
+                story.seat.count(0)
+            story, response = await sending.send(self, story, ask, said.seconds)  # call
+            if not isinstance(response, Response):
+                if response is not None:
+                    await self.trouble(story, response)
+                return
+            story.upstream_id = _upstream_id(response)
+            if response.status >= 400:
+                await self.refused_by_provider(story, response)
+            elif story.opened is not None:
                 await Streaming(self, story, response, story.opened).run()
             else:
                 await self.whole(story, ask, response)
@@ -153,7 +169,7 @@ class Flow:
 
     # pool ---------------------------------------------------------------------------------------------------------
 
-    async def take_place(self, story: Story, ask: Ask, let_in: Pass, input_tokens: int) -> bool:
+    async def take_place(self, story: Story, ask: Ask, let_in: Pass) -> bool:
         """Wait for a place in the workload's capacity pool; False where the client left. Raises Refused.
 
         Before the gate, so that a call which waits holds no budget. Its rate is charged what a usual call uses, and
@@ -162,8 +178,10 @@ class Flow:
         work, caller = let_in.work, let_in.caller
         pool = work.workload.pool
         assert pool is not None
-        usual = min(gate.asked_output(ask, work.model), let_in.outlook.output_tokens()) * ask.choices
-        place = Place(story.request, work.workload.id, caller.tenant.id, caller.user.id, input_tokens + usual)
+        outlook = let_in.outlook
+        usual = min(gate.asked_output(ask, work.model), outlook.output_tokens()) * ask.choices
+        tokens = outlook.input_tokens(ask.text_bytes, ask.images) + usual
+        place = Place(story.request, work.workload.id, caller.tenant.id, caller.user.id, tokens)
         story.seat = Seat(pool)
         found = self.pools.enter(pool, place)
         if isinstance(found, asyncio.Future):
@@ -186,19 +204,21 @@ class Flow:
 
     # gate ---------------------------------------------------------------------------------------------------------
 
-    async def gate(self, story: Story, ask: Ask, let_in: Pass, ways: Ways) -> None:
-        """Hold what the call may cost on the first way that is open. Raises Refused."""
-        bid = Bid(
+    def bid(self, story: Story, ask: Ask, let_in: Pass, ways: Ways) -> Bid:
+        """What the call asks of the ledger."""
+        return Bid(
             story, ask, let_in, ways, self.accounts, self.passes, self.clock, self.board, self.affinity,
             random.random(), self.clock.tick(),
         )  # fmt: skip
-        denied = await self.hold(story, bid, let_in.work.workload.gate.patience_seconds)
+
+    def gate(self, story: Story, let_in: Pass, denied: Reason | None) -> None:
+        """What follows from what the ledger said. Raises Refused where that was no."""
         if denied is not None:
             if isinstance(denied, OverBudget):
                 self.reached(story, let_in)
             raise Refused(denied)
         assert story.way
-        if story.way.bucket is not Bucket.INCLUDED:
+        if story.way.bucket is not _INCLUDED:
             self.reached(story, let_in)
 
     async def hold(self, story: Story, bid: Bid, patience_seconds: float) -> Reason | None:
@@ -216,25 +236,6 @@ class Flow:
 
     # call ---------------------------------------------------------------------------------------------------------
 
-    async def send(self, story: Story, ask: Ask) -> tuple[Story, Response | None]:
-        """Send the call on; no response when no provider could be reached and the client has been told so.
-
-        The story may be another one than before, where the first attempt is counted apart.
-        """
-        if story.exchange.gone:
-            # It waited for its budget longer than its client did: nothing is sent for nobody.
-            self.close(story, Outcome.CLIENT_LEFT, 499, "client-left", None)
-            return story, None
-        if story.seat is not None:
-            story.seat.count(0)
-        story, response = await sending.send(self, story, ask)
-        if isinstance(response, Response):
-            story.upstream_id = _upstream_id(response)
-            return story, response
-        if response is not None:
-            await self.trouble(story, response)
-        return story, None
-
     async def trouble(self, story: Story, trouble: Trouble) -> None:
         """A provider could not be reached, or fell silent. What was sent may have been billed: then it counts."""
         assert story.model
@@ -251,15 +252,12 @@ class Flow:
 
     def fail_text(self, story: Story, status: int, code: str, message: str) -> None:
         log.warning("call.failed", request=story.request, code=code, problem=message)
-        answer.fail(story.exchange, story.wire, status, code, message, story.request, self.headers(story))
+        answer.fail(story.exchange, story.wire, status, code, message, story.request, self.disclosure(story))
 
     # answer -------------------------------------------------------------------------------------------------------
 
     async def whole(self, story: Story, ask: Ask, response: Response) -> None:
-        """Meter and hand on an answer that comes in one piece, or a provider's error."""
-        if response.status >= 400:
-            await self.refused_by_provider(story, response)
-            return
+        """Meter and hand on an answer that comes in one piece."""
         model, outlook = story.model, story.outlook
         assert model
         assert outlook
@@ -269,7 +267,8 @@ class Flow:
         if usage is None:
             reason, tally = "usage-not-reported", meter.unknown(story.held())
         else:
-            reason, tally = story.reason(), meter.exact(model, usage, story.extras(found.extras), story.held())
+            extras = found.extras if ask.extras is PLAIN else story.extras(found.extras)
+            reason, tally = story.reason(), meter.exact(model, usage, extras, story.held())
             outlook.observe(usage, ask.text_bytes, ask.images, found.output_bytes)
         told = answer.passed_on(response)
         if story.translated is not None:
@@ -279,27 +278,28 @@ class Flow:
                 await self.trouble(story, Trouble("protocol", f"an answer that cannot be translated: {error}", True))
                 return
             told = answer.JSON
-        outcome = Outcome.CLIENT_LEFT if story.exchange.gone else Outcome.SERVED
-        await self.settle(story, outcome, response.status, reason, tally)
-        self.stay(story, found.upstream_id)
-        story.exchange.respond(response.status, told + self.headers(story), body)
+        outcome = _CLIENT_LEFT if story.exchange.gone else _SERVED
+        await self.ledger.durable(self.close(story, outcome, response.status, reason, tally))
+        self.alert(story)
+        self.stay(story, ask, found.upstream_id)
+        story.exchange.respond(response.status, told, body, self.disclosure(story))
 
-    def stay(self, story: Story, answer_id: str) -> None:
+    def stay(self, story: Story, ask: Ask, answer_id: str) -> None:
         """A session that was served stays on its route, since its prompt cache is there now; so does what goes on from
         this answer, since its provider may keep it and no other has it: not even where it was translated, and nobody
         keeps what its client has."""
-        model, ask, let_in = story.model, story.ask, story.let_in
+        several = len(story.targets) > 1
+        if not several and ask.dialect is not _RESPONSES:
+            return
+        model, let_in, now = story.model, story.let_in, self.clock.now()
         assert model
-        assert ask
         assert let_in
-        provider, now = model.provider.id, self.clock.now()
-        if story.session is not None and len(story.targets) > 1:
-            self.affinity.keep(story.session, model.name, provider, now)
-        if ask.dialect is Dialect.RESPONSES:
-            tenant = let_in.caller.tenant.id
+        if several and story.session is not None:
+            self.affinity.keep(story.session, model.name, model.provider.id, now)
+        if ask.dialect is _RESPONSES:
             for name in (ask.state, answer_id):
                 if name:
-                    self.states.keep((tenant, name), model.name, provider, now)
+                    self.states.keep((let_in.caller.tenant.id, name), model.name, model.provider.id, now)
 
     def broke_off(self, model: Model, kind: str) -> None:
         """An answer ended before its time. How long one may be in all is our own limit."""
@@ -331,37 +331,41 @@ class Flow:
         if story.translated is not None:
             body = story.translated.translation.error(status, body, story.request)
             told = answer.JSON + [header for header in told if header[0] == b"retry-after"]
-        story.exchange.respond(status, told + self.headers(story), body)
+        story.exchange.respond(status, told, body, self.disclosure(story))
 
-    def headers(self, story: Story) -> Headers:
-        """The disclosure that every answer carries."""
+    def disclosure(self, story: Story) -> bytes:
+        """The disclosure that every answer carries, as lines of its head."""
         assert story.let_in
         assert story.way
         assert story.account
         assert story.model
         account = story.account
         claim = account.claims[0]
-        limited: Headers = [disclose.RECORDED_AWAY] if self.ledger.away else []
+        use = disclose.show_use(claim, self.ledger.balance(claim.key))
+        lines = disclose.LINES % (
+            story.request.encode(), story.let_in.shown(story.way, story.model), use.encode(), account.resets
+        )  # fmt: skip
+        if story.trail or story.rerouted or story.translated is not None or story.limited or self.ledger.away:
+            lines += head.lines(self.remarks(story, story.way, story.model))
+        return lines
+
+    def remarks(self, story: Story, way: Way, model: Model) -> Headers:
+        """What there is to disclose of a call that was not simply served where it was first sent, as it was asked."""
+        remarks: Headers = [disclose.RECORDED_AWAY] if self.ledger.away else []
         if story.trail:
-            limited.append((disclose.TRIED, attempts.said(story.trail).encode()))
+            remarks.append((disclose.TRIED, attempts.said(story.trail).encode()))
         if story.rerouted:
-            limited.append((disclose.PROVIDER, story.model.provider.id.encode()))
-            if not story.way.why:
-                limited.append((disclose.REASON, story.rerouted.encode()))
+            remarks.append((disclose.PROVIDER, model.provider.id.encode()))
+            if not way.why:
+                remarks.append((disclose.REASON, story.rerouted.encode()))
         if story.translated is not None and (lost := story.translated.not_carried()):
-            limited.append((disclose.NOT_CARRIED, lost.encode()))
+            remarks.append((disclose.NOT_CARRIED, lost.encode()))
         if story.limited:
             notice = f"the budget leaves at most {story.limited} tokens for this answer"
-            limited.append((disclose.NOTICE, notice.encode()))
-            if not story.way.why and not story.rerouted:
-                limited.append((disclose.REASON, disclose.LIMITED_BECAUSE.encode()))
-        return [
-            (disclose.REQUEST, story.request.encode()),
-            *story.let_in.shown(story.way, story.model),
-            (disclose.BUDGET, disclose.show_use(claim, self.ledger.balance(claim.key)).encode()),
-            (disclose.RESETS, account.resets),
-            *limited,
-        ]
+            remarks.append((disclose.NOTICE, notice.encode()))
+            if not way.why and not story.rerouted:
+                remarks.append((disclose.REASON, disclose.LIMITED_BECAUSE.encode()))
+        return remarks
 
     # meter --------------------------------------------------------------------------------------------------------
 

@@ -49,8 +49,11 @@ def is_stream(response: Response) -> bool:
 
 async def _whole(story: Story, response: Response, clock: Clock) -> Trouble | None:
     body = await response.read(LARGEST_ANSWER)
-    if isinstance(body, Trouble):
-        return body
+    return body if isinstance(body, Trouble) else read(story, body, clock)
+
+
+def read(story: Story, body: bytes, clock: Clock) -> Trouble | None:
+    """The same as `opened` of an answer in one piece that has arrived."""
     assert story.upstream
     began = clock.tick()
     found = story.upstream.answer(body)

@@ -28,9 +28,15 @@ def ready(routes: Routes, story: Story, ask: Ask, target: Target) -> Request:
 
     Raises Refused for what its dialect has no words for, and MissingSecretError; then the story is as it was.
     """
-    model = target.model
+    model, fit, choices = target.model, story.fit, ask.choices
     route = routes.to(model.provider)
-    limited = _limit(story, ask, model)
+    assert fit
+    bound = fit.output
+    if ask.stream:
+        assert story.work
+        bound = fit.room + story.work.workload.gate.grace_tokens
+    # Tokens per answer that the budget leaves, where that is less than was asked for; 0 where it is not.
+    limited = max(1, bound // choices) if bound < gate.asked_output(ask, model) * choices else 0
     if target.native:
         dialect, body = ask.dialect, _rewritten(story, ask, model, limited)
         story.upstream, story.translated = story.wire, None
@@ -41,25 +47,22 @@ def ready(routes: Routes, story: Story, ask: Ask, target: Target) -> Request:
     return Request(route, dialect, Call(model.upstream_id, ask.stream, target.native), body)
 
 
-def _limit(story: Story, ask: Ask, model: Model) -> int:
-    """Tokens per answer that the budget leaves, where that is less than was asked for; 0 where it is not."""
-    assert story.fit
-    bound = story.fit.output
-    if ask.stream:
-        assert story.work
-        bound = story.fit.room + story.work.workload.gate.grace_tokens
-    return max(1, bound // ask.choices) if bound < gate.asked_output(ask, model) * ask.choices else 0
-
-
 def _rewritten(story: Story, ask: Ask, model: Model, limited: int) -> bytes:
     """The client's own bytes, with as few changes as can be: a provider refuses thoughts that another one signed."""
-    bounded = limited or _bound_to_say(ask, model)
     body = without_foreign(ask.dialect, story.exchange.body)
-    if not (ask.stream or bounded or ask.model != model.upstream_id):
+    asked, most, name = ask.max_output, model.max_output, model.upstream_id
+    # The bound to tell the provider in its own field: the client did not say it there, or beyond the model.
+    bounded = limited or None
+    if asked is not None and not limited:
+        if asked > most:
+            bounded = most
+        elif model.provider.limit_field == "max_tokens":
+            bounded = asked
+    if not (ask.stream or bounded or ask.model != name):
         return body
     return story.wire.rewrite(
         body,
-        model=None if ask.model == model.upstream_id else model.upstream_id,
+        model=None if ask.model == name else name,
         max_output=bounded,
         limit_field=model.provider.limit_field,
         include_usage=ask.stream and not ask.wants_usage,
@@ -78,12 +81,3 @@ def _translated(story: Story, ask: Ask, model: Model, limited: int) -> bytes:
     )  # fmt: skip
     story.translated = Translated(translation, sent)
     return sent.body
-
-
-def _bound_to_say(ask: Ask, model: Model) -> int | None:
-    """The bound to tell the provider in its own field: the client did not say it there, or beyond the model."""
-    if ask.max_output is None:
-        return None
-    if ask.max_output > model.max_output:
-        return model.max_output
-    return ask.max_output if model.provider.limit_field == "max_tokens" else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from upshift.gateway.bid import Bid
 from upshift.gateway.call import MissingSecretError
-from upshift.gateway.opening import opened
+from upshift.gateway.opening import LARGEST_ANSWER, opened, read
 from upshift.gateway.request import Request, ready
 from upshift.gateway.story import Story
 from upshift.http.client import Response, Trouble
@@ -50,20 +50,17 @@ class _Attempt:
     """It failed, and may be billed all the same."""
 
 
-async def send(flow: Flow, story: Story, ask: Ask) -> tuple[Story, Response | Trouble | None]:
+async def send(flow: Flow, story: Story, ask: Ask, patience: float | None) -> tuple[Story, Response | Trouble | None]:
     """The answer that goes on to the client, or what the last attempt came to, and the story that it ends.
 
     An attempt that was not billed leaves its hold to the next one; one that may be billed is closed at its hold, and
     the next one needs a hold of its own. So there is one record for every attempt that may be billed.
 
     Nothing at all where the client left before the next attempt: its books are closed then. Raises Refused where no
-    route is open or none can be sent the call, and LedgerUnavailableError.
+    route is open or none can be sent the call, and LedgerUnavailableError. `patience` is how many seconds from its
+    beginning the client waits.
     """
-    header, deadline = story.exchange.header, None
-    patience, served = header(b"x-stainless-timeout"), header(b"x-server-timeout")
-    if patience is not None or served is not None:
-        waits = attempts.asked_seconds(patience, served)
-        deadline = None if waits is None else story.started + int(waits * MICROS)
+    deadline = None if patience is None else story.started + int(patience * MICROS)
     if len(story.targets) > 1:
         return await _Course(flow, story, ask, deadline).run(None)
     # Nearly every call. With nowhere else to go it is sent whatever is known of the provider, whose own words say more
@@ -114,6 +111,9 @@ async def _exchange(flow: Flow, story: Story, request: Request, seconds: float |
         answer.close()
         return Trouble("protocol", f"status {answer.status} is no answer to a call", True)
     if isinstance(answer, Response) and answer.status < 300:
+        body = None if request.call.stream or story.exchange.gone else answer.arrived(LARGEST_ANSWER)
+        if body is not None:
+            return read(story, body, flow.clock) or answer
         return await opened(story, answer, flow.clock) or answer
     return answer
 

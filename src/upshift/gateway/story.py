@@ -1,7 +1,10 @@
 """What has happened to one call so far: the only mutable thing on the request path."""
 
+from dataclasses import dataclass
+
 import msgspec
 
+from upshift.gateway.accept import Said
 from upshift.gateway.accounts import Account
 from upshift.gateway.passes import Pass
 from upshift.gateway.pools import Seat
@@ -25,6 +28,9 @@ from upshift.traffic.targets import Target
 from upshift.traffic.translate.translate import Sent, Stream, Translation, Understood, not_carried
 from upshift.traffic.wire.ask import PLAIN, Answer, Ask, Extras, StreamMeter, Wire
 
+_replace = msgspec.structs.replace
+# Looking a member up on its class runs Python code in 3.11.
+_INCLUDED = Bucket.INCLUDED
 NOTHING_USED = Tally(NO_USAGE, Certainty.EXACT, 0, NOTHING)
 
 _LONGEST = 128
@@ -65,7 +71,9 @@ class OpenedStream(msgspec.Struct, frozen=True, gc=False):
     out: bytes
 
 
-class Story(msgspec.Struct, eq=False):
+# Not a Struct of msgspec: each step writes into it, and to set a field of those takes five times as long.
+@dataclass(slots=True, eq=False)
+class Story:
     """Filled in by each step; turned into the call's record at the end."""
 
     exchange: Exchange
@@ -125,32 +133,24 @@ class Story(msgspec.Struct, eq=False):
         opening = self.opening
         return (opening.tenant, opening.session) if opening is not None and opening.session else None
 
-    def attribute(self, ask: Ask, let_in: Pass) -> None:
+    def attribute(self, ask: Ask, said: Said, let_in: Pass) -> None:
         """Note whose call it is, with the session and agent that the client names."""
         self.let_in, self.caller, self.work = let_in, let_in.caller, let_in.work
-        header = self.exchange.header
-        session = (
-            header(b"x-upshift-session")
-            or header(b"x-claude-code-session-id")
-            or header(b"session-id")
-            or header(b"x-session-id")
-        )
-        agent = header(b"x-upshift-agent")
-        self.opening = msgspec.structs.replace(
+        self.opening = _replace(
             let_in.opening,
             request=self.request,
             started=self.started,
-            session=_text(session) if session else ask.session_hint[:_LONGEST],
-            agent=_text(agent) if agent else "",
+            session=said.session or ask.session_hint[:_LONGEST],
+            agent=said.agent,
             streamed=ask.stream,
         )
 
     def reason(self) -> str:
         """Why the answer is not simply what was asked for; empty when it is."""
         assert self.way
-        return (
-            disclose.reason_for(self.way.bucket) or self.rerouted or (disclose.LIMITED_BECAUSE if self.limited else "")
-        )
+        if self.way.bucket is not _INCLUDED:
+            return disclose.reason_for(self.way.bucket)
+        return self.rerouted or (disclose.LIMITED_BECAUSE if self.limited else "")
 
     def beside(self, request: RequestId) -> "Story":
         """The same call under another name, for an attempt whose cost is counted apart."""
@@ -181,16 +181,17 @@ class Story(msgspec.Struct, eq=False):
         """The call's record as of `tick` (nanoseconds)."""
         way, model, opening, counted = self.way, self.model, self.opening, tally.counted
         latency = (tick - self.began) // 1000
+        overhead = latency - self.waited_ns // 1000
         if opening is None:
             return self._stub(outcome, status, reason, latency)
-        return msgspec.structs.replace(
+        return _replace(
             opening,
             served_model="" if model is None else model.name,
             provider="" if model is None else model.provider.id,
             upstream_id=self.upstream_id,
             outcome=outcome,
             status=status,
-            bucket=Bucket.INCLUDED if way is None else way.bucket,
+            bucket=_INCLUDED if way is None else way.bucket,
             reason=reason,
             certainty=tally.certainty,
             usage=tally.usage,
@@ -199,7 +200,7 @@ class Story(msgspec.Struct, eq=False):
             counted_tokens=counted.tokens,
             latency_us=latency,
             first_byte_us=self.first_byte_us,
-            overhead_us=max(0, latency - self.waited_ns // 1000),
+            overhead_us=max(overhead, 0),
         )
 
     def _stub(self, outcome: Outcome, status: int, reason: str, latency: int) -> Metered:
@@ -222,7 +223,3 @@ class Story(msgspec.Struct, eq=False):
             latency_us=latency,
             overhead_us=latency,
         )
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")[:_LONGEST]

@@ -67,7 +67,7 @@ class Streaming:
         drain = self.model.provider.on_disconnect is OnDisconnect.DRAIN
         story.streaming = True
         told = answer.passed_on(response) if self.translated is None else answer.EVENTS
-        exchange.start(response.status, told + flow.headers(story))
+        exchange.start(response.status, told, flow.disclosure(story))
         if not drain:
             exchange.on_gone(response.close)
         out = self.begun
@@ -159,7 +159,8 @@ class Streaming:
         if self.exchange.gone:
             outcome = Outcome.CLIENT_LEFT
         await self.flow.settle(self.story, outcome, 200, reason, tally)
-        self.flow.stay(self.story, self.meter.upstream_id)
+        assert self.story.ask
+        self.flow.stay(self.story, self.story.ask, self.meter.upstream_id)
         if self.translated is not None:
             last = self.translated.feed(last) + self.translated.finish()
         if last:

@@ -95,12 +95,19 @@ class Response:
                 return value
         return None
 
+    def arrived(self, limit: int) -> bytes | None:
+        """The whole body where all of it is here; None where it has to be waited for, or is of more than `limit`."""
+        if not self._ended or self._size > limit:
+            return None
+        pieces, self._pieces = self._pieces, []
+        self._size = 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
     async def read(self, limit: int) -> bytes | Trouble:
         """The whole body; Trouble("too_large") and a closed connection above `limit` bytes."""
-        if self._ended and self._size <= limit:
-            pieces, self._pieces = self._pieces, []
-            self._size = 0
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        arrived = self.arrived(limit)
+        if arrived is not None:
+            return arrived
         piece = await self.chunk()
         if isinstance(piece, Trouble):
             return piece

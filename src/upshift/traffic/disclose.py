@@ -50,6 +50,9 @@ TRIED = b"x-upshift-tried"
 NOT_CARRIED = b"x-upshift-not-carried"
 """Fields of the request that the provider's dialect has no words for."""
 
+LINES = b"%b: %%b\r\n%%b%b: %%b\r\n%b: %%b\r\n" % (REQUEST, BUDGET, RESETS)
+"""The lines of an answer's head that every call has: its name, lines that are the same for many, use and reset."""
+
 DEGRADED_BECAUSE = "budget-reached:degraded-to-budget-model-tier"
 OVERAGE_BECAUSE = "budget-reached:metered-as-pay-as-you-go"
 CUT_BECAUSE = "budget-reached:answer-ended"
@@ -92,12 +95,13 @@ def of_way(plan: str, requested: str, served: str, bucket: Bucket) -> Headers:
 def show_use(claim: Claim, balance: Balance) -> str:
     """'month tokens=12k/200k money=$0.31/$2.00': use against each limit of one ceiling, held amounts included."""
     limit, settled, held, granted = claim.limit, balance.settled, balance.held, balance.granted
+    tokens, nano = limit.tokens, limit.nano
     shown = claim.key.window
-    if limit.tokens is not None:
-        shown += f" tokens={settled.tokens + held.tokens}/{limit.tokens + granted.tokens}"
-    if limit.nano is not None:
-        shown += f" money={show_money(settled.nano + held.nano)}/{show_money(limit.nano + granted.nano)}"
-    elif limit.tokens is None:
+    if tokens is not None:
+        shown = f"{shown} tokens={settled.tokens + held.tokens}/{tokens + granted.tokens}"
+    if nano is not None:
+        shown = f"{shown} money={show_money(settled.nano + held.nano)}/{show_money(nano + granted.nano)}"
+    elif tokens is None:
         shown += " unlimited"
     return shown
 
