@@ -187,7 +187,8 @@ class CountingLedger:
         self._seen.forget(self._open)
         if self._queues:
             self._queues = {key: queue for key, queue in self._queues.items() if queue.head() is not None}
-        if self._balances.forget(self._mark, self._written, self._queues):
+        # Nothing that could not be read again now.
+        if not self.away and self._balances.forget(self._mark, self._written, self._queues):
             self._complete = False
 
     # Appending
