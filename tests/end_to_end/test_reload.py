@@ -1,6 +1,8 @@
 """What do calls notice when plan or keys change under way, or when the gateway stops and starts again?"""
 
 import asyncio
+import contextlib
+import gc
 import os
 from collections import Counter
 from pathlib import Path
@@ -23,6 +25,7 @@ from upshift.plan_file import PlanError
 from upshift.store.lock import LedgerInUseError
 from upshift.store.sqlite_ledger import SqliteLedger
 from upshift.store.verify import verify
+from upshift.traffic.snapshot import InForce
 
 WHOLE = "[[simulate: delay=1,output_tokens=50]]"
 STREAM = "[[simulate: slow_chunk=1,output_tokens=50]]"
@@ -337,3 +340,19 @@ async def test_a_kept_plan_that_cannot_be_read_freezes_neither_keys_nor_the_next
             await client.chat.completions.create(model="big", messages=[{"role": "user", "content": "hello"}])
     await stack.apply(plan_text(stack.simulated_url(), "5k"))
     assert stack.gateway.flow.regime.in_force.snapshot.hash != before.hash
+
+
+async def test_idle_connections_do_not_keep_what_was_in_force_before(tmp_path: Path) -> None:
+    async with running(tmp_path, limit="1M") as stack, contextlib.AsyncExitStack() as kept:
+        secret = await key(stack)
+        for number in range(5):
+            stack.desk.issue(ADMIN, name=f"key-{number}", tenant="acme", user="bob", workloads=["chat"])
+            await stack.gateway.flow.regime.refresh()
+            line = await kept.enter_async_context(Line(stack.gateway.port))
+            for _ in range(2):
+                assert (await line.call(secret, "Hi", max_tokens=5)).status == 200
+        await stack.settled()
+        gc.collect()
+        now = stack.gateway.flow.regime.in_force
+        own = [each for each in gc.get_objects() if type(each) is InForce and each.snapshot.hash == now.snapshot.hash]
+        assert own == [now]

@@ -126,7 +126,8 @@ class Pass:
 class _Last(msgspec.Struct, frozen=True, eq=False):
     """The pass of the call before on a connection, and by what else than its head it was found."""
 
-    in_force: InForce
+    era: object
+    """Of what was in force then; not that itself, which would live as long as an idle connection."""
     model: str
     hint: str
     found: Pass
@@ -138,6 +139,8 @@ class Passes:
     def __init__(self) -> None:
         self._known: dict[tuple[bytes | str | None, ...], Pass] = {}
         self._under: InForce | None = None
+        self._era = object()
+        """Another one for each that is in force."""
         self._outlooks: dict[tuple[str, str, str], Outlook] = {}
 
     def outlook(self, tenant: str, workload: str, model: str) -> Outlook:
@@ -159,25 +162,23 @@ class Passes:
     def of(self, story: Story, ask: Ask, said: Said) -> Pass:
         """The pass of a call. Raises Refused from identify, dispatch or police; who asked is in the story by then."""
         in_force, memory = story.in_force, story.exchange.known
+        if in_force is not self._under:
+            self._known.clear()
+            self._under, self._era = in_force, object()
         last = memory.get(_Last)
-        if (
-            isinstance(last, _Last)
-            and last.in_force is in_force
-            and last.model == ask.model
-            and last.hint == ask.user_hint
-        ):
+        if isinstance(last, _Last) and last.era is self._era and last.model == ask.model and last.hint == ask.user_hint:
             found = last.found
         else:
             found = self._of(story, ask, said)
             if found.lasts:
-                memory[_Last] = _Last(in_force, ask.model, ask.user_hint, found)
-        return self._for_task(found, said.task, story, ask) if found.tasked else found
+                memory[_Last] = _Last(self._era, ask.model, ask.user_hint, found)
+        if not found.tasked:
+            return found
+        story.caller = found.caller
+        return self._for_task(found, said.task, story, ask)
 
     def _of(self, story: Story, ask: Ask, said: Said) -> Pass:
         in_force = story.in_force
-        if in_force is not self._under:
-            self._known.clear()
-            self._under = in_force
         name = (*said.names, ask.user_hint, ask.model, ask.dialect)
         known = self._known.get(name)
         if known is not None:
