@@ -78,7 +78,8 @@ class Peer:
 class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A [[peer]] of a peers file. `port` 0 takes any free one; `files` are written to {tmp} before the start.
 
-    `command`, `env` and `files` may name {port}, {upstream}, {upstream_port}, {stream_upstream}, {stream_port}, {tmp}.
+    `command`, `env`, `headers` and `files` may name {port}, {upstream}, {upstream_port}, {stream_upstream}, {stream_port}
+    and {tmp}.
     """
 
     name: str
@@ -269,7 +270,7 @@ def start_declared(declared: Declared, place: Place) -> Peer:
         stream_path=declared.stream_path or declared.path,
         model=declared.model,
         stream_model=declared.stream_model,
-        headers=declared.headers,
+        headers={name: place.fill(value, port) for name, value in declared.headers.items()},
         ready_path=declared.ready_path,
         streaming=declared.streaming,
     )
