@@ -78,8 +78,8 @@ class Peer:
 class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A [[peer]] of a peers file. `port` 0 takes any free one; `files` are written to {tmp} before the start.
 
-    `command`, `env`, `headers` and `files` may name {port}, {upstream}, {upstream_port}, {stream_upstream}, {stream_port}
-    and {tmp}.
+    `command`, `env`, `headers` and `files` may name {port}, {upstream}, {upstream_port}, {stream_upstream},
+    {stream_port}, {tmp}.
     """
 
     name: str
