@@ -43,8 +43,7 @@ class Bid(msgspec.Struct, eq=False):
         """The gate's verdict on these balances, at this moment, in the ledger's words."""
         self.now = self.clock.now()
         # Fares are made one at a time, so the story's account is that of the one that fits.
-        verdict = gate.admit(map(self._fare, self.ways.tried), read, may_wait)
-        return self._fits(verdict) if isinstance(verdict, Fit) else self._in_words(verdict, may_wait)
+        return self._in_words(gate.admit(map(self._fare, self.ways.tried), read, may_wait), may_wait)
 
     def offer(self) -> Offer:
         """What the rule would be asked with now, for a ledger that decides elsewhere."""
@@ -62,16 +61,13 @@ class Bid(msgspec.Struct, eq=False):
 
     def _in_words(self, verdict: Fit | Crowded | Full, may_wait: bool) -> Admit | Wait | Deny:
         if isinstance(verdict, Fit):
-            return self._fits(verdict)
+            account = self.story.account
+            assert account
+            self.story.fit = verdict
+            return Admit(verdict.step, account.keys, verdict.amount)
         if isinstance(verdict, Full):
             return Deny(_over_budget(self.story, self.let_in, verdict, self.ways))
         return Wait(verdict.key) if may_wait else Deny(self._busy(verdict))
-
-    def _fits(self, verdict: Fit) -> Admit:
-        story = self.story
-        account, story.fit = story.account, verdict
-        assert account
-        return Admit(verdict.step, account.keys, verdict.amount)
 
     def _fare(self, way: Way) -> Fare:
         story, let_in, now, ask = self.story, self.let_in, self.now, self.ask

@@ -99,19 +99,10 @@ def fare(
     """
     if input_tokens is None:
         input_tokens = outlook.input_tokens(ask.text_bytes, ask.images)
-    card, choices, asked, most = model.card, ask.choices, ask.max_output, model.max_output
-    # On every call's path: a call of min() or max() costs as much as several of these lines.
-    if asked is not None and asked < most:
-        most = asked
-    most *= choices
-    least = ask.least_output * choices
-    if least > most:  # noqa: PLR1730
-        least = most
-    usual = outlook.output_tokens() * choices
-    if usual < least:  # noqa: PLR1730
-        usual = least
-    if usual > most:  # noqa: PLR1730
-        usual = most
+    card, choices = model.card, ask.choices
+    most = asked_output(ask, model) * choices
+    least = min(most, ask.least_output * choices)
+    usual = min(most, max(outlook.output_tokens() * choices, least))
     wanted = usual if ask.stream and hold is _GROWING else most
     if card is None:
         return Fare(claims, input_tokens, 0, 0, wanted, usual, choices, least)
@@ -205,13 +196,8 @@ def _least(fare: Fare) -> int:
 
 
 def _fit(step: int, fare: Fare, room: int) -> Fit:
-    output, wanted = room, fare.wanted
-    if wanted < room:
-        output = wanted
-    read = fare.input
-    # `amount`, written out.
-    nano = -(-(read * fare.input_rate + output * fare.output_rate) // PER)
-    return Fit(step, Amount(read + output, nano), output, room)
+    output = min(fare.wanted, room)
+    return Fit(step, amount(fare.input, output, fare.input_rate, fare.output_rate), output, room)
 
 
 def _room_now(fare: Fare, read: Read) -> int:
